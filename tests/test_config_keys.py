@@ -125,6 +125,7 @@ CHANGES: dict[str, object] = {
     "preview_commit": "0123abc",
     "preview_updated": "2026-11-30T18:00:00Z",
     "preview_keep": True,
+    "preview_vacant": True,
 }
 PREVIEW = {"branch": "feature/x", "production": None, "frontend_name": None}
 ATTACHED: dict[str, object] = {

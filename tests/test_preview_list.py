@@ -26,6 +26,7 @@ from rollout.previews.living import (
     INTERRUPTED,
     UNREADABLE,
     UP,
+    VACANT,
     Known,
     known,
     of_branch,
@@ -55,6 +56,13 @@ def entry(hours: float = 1, **noted: Any) -> Entry:
     return Entry(STACK, {"contract": contract, "preview": {**usual, "updated": updated, **noted}})
 
 
+def slot(number: int = 2, hours: float = 1, doing: str = "") -> Known:
+    """A vacant slot; its contract names the branch that has left."""
+    stack = f"preview-slot-{number}"
+    found = replace(entry(hours, vacant=True), stack=stack)
+    return Known(stack, found, replace(note(doing), stack=stack) if doing else None)
+
+
 def note(doing: str = "up", branch: str = BRANCH) -> Note:
     return Note(STACK, branch, doing, stamp(NOW), "/checkout")
 
@@ -74,10 +82,22 @@ def note(doing: str = "up", branch: str = BRANCH) -> Note:
         (Known(STACK, Entry(STACK)), INTERRUPTED),
         (Known(STACK, entry(1), note(), busy=True), BUSY),
         (Known(STACK, Entry(STACK, problem="broken")), UNREADABLE),
+        (slot(), VACANT),
+        (slot(hours=99), VACANT),
+        (slot(doing="up"), INTERRUPTED),
+        (slot(doing="down"), INTERRUPTED),
     ],
 )
 def test_a_preview_has_one_state(one: Known, state: str) -> None:
     assert one.state(NOW, 72) == state
+
+
+def test_a_vacant_slot_has_no_branch() -> None:
+    """Of its contract's nobody asks; one that takes it, or has not left it whole, is noted."""
+    assert (slot().branch, slot().place.vacant) == ("", True)
+    assert (slot(doing="up").branch, slot(doing="up").place.vacant) == (BRANCH, False)
+    assert of_branch([slot()], BRANCH) is None
+    assert of_branch([slot()], "preview-slot-2") is not None
 
 
 def test_a_preview_is_found_by_its_branch_or_its_name() -> None:
@@ -115,10 +135,14 @@ def test_a_preview_is_found_by_its_branch_or_its_name() -> None:
             True,
             "its branch is merged",
         ),
+        (slot(), NOWHERE, False, "a vacant slot; removed in 71 h"),
+        (slot(hours=73), THERE, True, "a slot that has been vacant for too long"),
+        (slot(3), THERE, True, "a vacant slot, and preview_slots is 2"),
+        (slot(doing="down"), THERE, True, "its removal was interrupted"),
     ],
 )
 def test_what_becomes_of_a_preview(one: Known, there: Branches, goes: bool, why: str) -> None:
-    fate = sweep.judge(one, there, NOW, 72, None)
+    fate = sweep.judge(one, there, NOW, Template("", {"preview_slots": "2"}), None)
     assert (fate.goes, why in fate.why) == (goes, True), fate.why
     assert fate.wrong is any(word in why for word in ("can't be read", "nobody knows"))
 

@@ -39,6 +39,19 @@ def test_the_first_free_slot_is_taken() -> None:
     assert choose("x", "preview-x-1", [NEW], slots=2, most=1) == "preview-slot-2"
 
 
+def test_a_vacant_slot_comes_before_one_that_is_not_made() -> None:
+    """Its machines are there already; a number that the template no longer has is left alone."""
+    vacant = Living("preview-slot-3", "", vacant=True)
+    assert choose("x", "preview-x-1", [NEW, vacant], slots=3, most=1) == "preview-slot-3"
+    assert choose("x", "preview-x-1", [NEW, vacant], slots=2, most=1) == "preview-slot-2"
+    assert choose("new", "preview-new-1", [NEW, vacant], slots=3, most=1) == NEW.stack
+
+
+def test_a_vacant_slot_is_no_preview_that_the_cap_counts() -> None:
+    vacant = Living("preview-slot-1", "", vacant=True)
+    assert choose("b", "preview-b-1", [vacant], slots=0, most=1) == "preview-b-1"
+
+
 def test_all_slots_taken_is_a_refusal_with_the_oldest_first() -> None:
     with pytest.raises(FullError) as caught:
         choose("x", "preview-x-1", [NEW, OLD], slots=2, most=9)

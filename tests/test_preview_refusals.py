@@ -77,9 +77,11 @@ class History:
 def test_the_later_push_wins(there: str, mine: str, minutes: int, later: bool) -> None:
     """Where another run put a commit there while this one waited that contains ours."""
     updated = stamp(NOW + timedelta(minutes=minutes))
-    found = entry(commit=there, updated=updated)
     wanted = Wanted(BRANCH, mine, False)
-    assert up._is_later(found, wanted, NOW, History()) is later  # type: ignore[arg-type]
+    for vacant in (False, True):  # what a slot had before is another branch's
+        found = Known(STACK, entry(commit=there, updated=updated, vacant=vacant))
+        is_later = up._is_later(found, wanted, NOW, History())  # type: ignore[arg-type]
+        assert is_later is (later and not vacant)
 
 
 def test_a_name_says_whose_it_is() -> None:

@@ -309,6 +309,7 @@ def test_an_attached_preview_has_no_backend() -> None:
         (PREVIEW, {"preview_updated": "2026-02-30T00:00:00Z"}, "preview_updated: invalid value"),
         (PREVIEW, {"preview_updated": "2026-11-30T18:00:00"}, "preview_updated: invalid value"),
         (PREVIEW, {"preview_owner": "a\nb"}, "preview_owner: invalid value"),
+        (PREVIEW, {"preview_vacant": "true"}, "preview_vacant: only a slot can be vacant"),
         (PREVIEW, {"preview_password": "x"}, "preview_password: a secret"),
     ],
 )
@@ -331,6 +332,7 @@ def test_what_a_preview_may_not_say(stack: str, config: dict[str, str], said: st
         {"preview_commit": "0123abc"},
         {"preview_updated": "2026-11-30T18:00:00Z"},
         {"preview_keep": "true"},
+        {"preview_vacant": "true"},
     ],
     ids=lambda config: next(iter(config)),
 )
@@ -480,7 +482,10 @@ def test_a_preview_keeps_its_backend_until_fab_up() -> None:
 
 
 def test_the_output_says_what_a_list_has_to_know() -> None:
-    found = previews.output(settings("preview-slot-3", preview_owner="ada", preview_keep="true"))
+    slot = settings(
+        "preview-slot-3", preview_owner="ada", preview_keep="true", preview_vacant="true"
+    )
+    found = previews.output(slot)
     assert found == {
         "branch": "feature/x",
         "owner": "ada",
@@ -488,6 +493,7 @@ def test_the_output_says_what_a_list_has_to_know() -> None:
         "updated": "",
         "ttl_h": KEYS["preview_ttl_h"].default,
         "keep": True,
+        "vacant": True,
         "slot": 3,
         "mode": "full",
         "attach_to": "",

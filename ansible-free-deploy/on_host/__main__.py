@@ -40,6 +40,7 @@ MODULE_OF = {
     **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),
     **dict.fromkeys(("close", "copy", "reopen", "restore", "settle"), "data_copy"),
     **dict.fromkeys(("certify-facts", "certify"), "acme.verbs"),
+    "empty": "emptying",
     "first-boot": "first_boot",
 }
 

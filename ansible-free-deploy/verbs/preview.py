@@ -95,6 +95,7 @@ def list_(_: Context, json: bool = False) -> None:
     stopped=CHANGES,
     help={
         "branch": BRANCH,
+        "destroy": "also the machines of a slot, which otherwise stay for the next branch",
         "engine": ENGINE,
         "take-over": TAKE_OVER,
         "wait": WAIT,
@@ -103,22 +104,22 @@ def list_(_: Context, json: bool = False) -> None:
 def down(
     _: Context,
     branch: str | None = None,
+    destroy: bool = False,
     engine: str | None = None,
     take_over: bool = False,
     wait: str | None = None,
 ) -> None:
     """Remove the preview of a branch and everything in it, whatever state it is in.
 
-    It finishes a removal that was interrupted, and takes down what is made partly.
+    It finishes a removal that was interrupted, and takes down what is made partly. The machines of
+    a slot are emptied and stay; --destroy removes them, also those of a vacant slot (--branch
+    preview-slot-1).
     """
     from rollout.previews.down import down as take_down
     from rollout.previews.up import Wishes
 
-    gone = take_down(Wishes(branch, False, engine, take_over, _seconds(wait)))
-    if gone.was_there:
-        report.line(f"the preview of {gone.name} is gone")
-    else:
-        report.line(f"there is no preview of {gone.name}")
+    wishes = Wishes(branch, False, engine, take_over, _seconds(wait), destroy=destroy)
+    report.line(str(take_down(wishes)))
 
 
 @verb(

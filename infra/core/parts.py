@@ -101,7 +101,8 @@ class Preview:
     """What is noted of a preview: whose it is, which commit it shows, and for how long.
 
     `updated` is in UTC, as ISO 8601 writes it, `ttl_h` in hours from then; one to `keep` never
-    expires. `allowed_from` are the networks that may open it: empty for everybody.
+    expires. A `vacant` one is a slot that no branch has. `allowed_from` are the networks that may
+    open it: empty for everybody.
     """
 
     owner: str = KEYS["preview_owner"].default
@@ -109,4 +110,5 @@ class Preview:
     updated: str = KEYS["preview_updated"].default
     ttl_h: int = KEYS["preview_ttl_h"].default
     keep: bool = KEYS["preview_keep"].default
+    vacant: bool = KEYS["preview_vacant"].default
     allowed_from: tuple[str, ...] = KEYS["preview_from"].default

@@ -123,6 +123,7 @@ class Settings:
     preview_commit: str
     preview_updated: str
     preview_keep: bool
+    preview_vacant: bool
     warnings: tuple[str, ...] = ()
 
     @classmethod

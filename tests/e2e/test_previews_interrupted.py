@@ -25,7 +25,7 @@ DELETED = ("frontend-1", "backend-1", "network")  # `down` says a line of each
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     folder = tmp_path_factory.mktemp("interrupted")
-    with repository(Kit(folder / "home"), folder / "checkout", preview_slots=2) as made:
+    with repository(Kit(folder / "home"), folder / "checkout") as made:
         made.branch(BRANCH, "one")
         made.branch("topic/two", "two")
         made.branch("topic/three", "three")
@@ -122,6 +122,7 @@ def test_two_runs_on_one_branch_are_one_after_the_other(here: Repository) -> Non
 
 def test_slots_are_taken_in_turn_and_never_evicted(here: Repository) -> None:
     """Two slots, three branches: the third is refused with the oldest one's name."""
+    here.template(preview_slots=2)
     runs = [here.started("preview.up", "--branch", name) for name in (BRANCH, "topic/two")]
     assert [(run.communicate(timeout=400), run.returncode)[1] for run in runs] == [0, 0]
     names = {one["name"] for one in here.listed().values()}
@@ -132,7 +133,10 @@ def test_slots_are_taken_in_turn_and_never_evicted(here: Repository) -> None:
     here.fab("preview.down", "--branch", "topic/two")
     here.fab("preview.up", "--branch", "topic/three")
     assert here.listed()["topic/three"]["name"] == freed
-    here.fab("preview.down", "--branch", "topic/three")
+    here.template()
+    for name in (BRANCH, "topic/three"):  # the template has no slot any more: nothing stays
+        here.fab("preview.down", "--branch", name)
+    assert here.listed() == {} and left(here.kit.home) == []
 
 
 def test_what_can_t_be_read_is_never_made_over(here: Repository) -> None:

@@ -104,9 +104,10 @@ class Repository:
         )
 
     def listed(self) -> dict[str, dict[str, Any]]:
-        """The previews by their branches, as `preview.list --json` has them."""
+        """The previews by their branches, as `preview.list --json` has them; a vacant slot by its
+        own name."""
         document = json.loads(self.fab("preview.list", "--json").stdout)
-        return {one["branch"]: one for one in document["previews"]}
+        return {one["branch"] or one["name"]: one for one in document["previews"]}
 
     def contract(self, branch: str) -> Contract:
         stack = self.listed()[branch]["name"]
@@ -121,7 +122,7 @@ def repository(kit: Kit, folder: Path, **config: Any) -> Iterator[Repository]:
         yield made
     finally:
         for name in made.listed():
-            made.fab("preview.down", "--branch", name, status=None)
+            made.fab("preview.down", "--branch", name, "--destroy", status=None)
 
 
 def left(home: Path) -> list[str]:

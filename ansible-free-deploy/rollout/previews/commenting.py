@@ -10,7 +10,7 @@ from rollout.previews import comment as markdown
 from rollout.previews import listing, making
 from rollout.previews.branches import BranchError
 from rollout.previews.listing import Row
-from rollout.previews.living import UNREADABLE, UP
+from rollout.previews.living import UNREADABLE, UP, VACANT
 from rollout.previews.making import Template
 
 
@@ -20,7 +20,7 @@ def comment(branch: str | None, now: datetime) -> tuple[str, int]:
     read = Template.read()
     name = branch or making.checkout(read).chosen(None)
     row = _row(name, now)
-    if row.state == UNREADABLE or not row.origin:
+    if row.state in (UNREADABLE, VACANT) or not row.origin:
         return markdown.text(row, None, now), exits.WRONG
     with report.silenced():
         found = outputs.load(row.name)

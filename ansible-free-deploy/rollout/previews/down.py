@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from infra.core import exits, previews
 from infra.core.errors import KitError
 from infra.core.settings import Settings
-from rollout import infrastructure, local_stack, report
-from rollout.previews import attached, making, template
+from rollout import local_stack, report
+from rollout.previews import attached, making, slots, template
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
 from rollout.previews.run_records import RunRecords
@@ -25,10 +25,19 @@ class NotAPreviewError(KitError):
 
 @dataclass(frozen=True)
 class Gone:
-    """What `down` has done: `was_there` says whether there was anything."""
+    """What `down` has done: `was_there` says whether there was anything; `slot` is the stack of a
+    slot that stays for the next branch."""
 
     name: str
     was_there: bool
+    slot: str = ""
+
+    def __str__(self) -> str:
+        if not self.was_there:
+            vacant = f"{self.slot} is vacant already; --destroy removes its machines"
+            return vacant if self.slot else f"there is no preview of {self.name}"
+        stays = f"; {self.slot} stays for the next branch" if self.slot else ""
+        return f"the preview of {self.name} is gone{stays}"
 
 
 def down(wishes: Wishes) -> Gone:
@@ -46,10 +55,12 @@ def down(wishes: Wishes) -> Gone:
     records = RunRecords.of(read.cloud)
     with records.held(stack, wishes.wait_s, lambda text: report.step("preview", text)):
         found = of_branch(known(read.cloud), stack) or Known(stack)
-        was_there = remove(found, branch, records, read, wishes)
+        if found.is_vacant and not wishes.destroy:
+            return Gone(branch, was_there=False, slot=stack)
+        gone = remove(found, branch, records, read, wishes)
     if read.cloud == "local":
         local_stack.leave_unused()
-    return Gone(branch, was_there)
+    return gone
 
 
 def _stack(read: Template, branch: str) -> str:
@@ -73,20 +84,21 @@ def remove(
     records: RunRecords,
     read: Template,
     wishes: Wishes,
-) -> bool:
-    """Remove a preview that is held by this run; whether there was anything of it. A sweep does the
-    same for several at a time (`removing`)."""
+) -> Gone:
+    """Remove a preview that is held by this run; what became of it. A sweep does the same for
+    several at a time (`removing`)."""
     stack, environments = found.stack, attached.environments_of(found, read)
     only = frozenset([stack])
     settings = begin(found, branch, records, read, wishes)
     for environment in environments:
         attached.deregister(environment, only, wishes.wait_s)
-    removed = destroy(settings, wishes)
+    kept, removed = leave(found, settings, read, wishes)
     # Whoever read the stacks before it went may have written it into the list again.
     for environment in environments:
         attached.deregister(environment, only, wishes.wait_s)
     end(stack, records)
-    return removed or found.entry is not None or found.note is not None
+    was_there = kept or removed or found.entry is not None or found.note is not None
+    return Gone(branch, was_there, stack if kept else "")
 
 
 def begin(
@@ -101,21 +113,26 @@ def begin(
     refuse_unreadable(found.entry)
     refuse_other(found, read)
     refuse_other_owner(read.cloud, stack, wishes)
+    settings = slots.removed_as(found, read, branch)
     environments = attached.environments_of(found, read)
-    records.begin(stack, found.branch or branch, "down", ROOT, environments)
-    settings = _settings(found, read, branch)
+    records.begin(stack, settings.branch, "down", ROOT, environments)
     if settings.cloud == "local":
         local_stack.wait_until_free(stack, wishes.wait_s)
     return settings
 
 
-def destroy(settings: Settings, wishes: Wishes) -> bool:
-    """Remove its resources, then its stack; whether there were any."""
-    return infrastructure.down(settings, wishes.engine, wishes.take_over, yes=True)
+def leave(found: Known, settings: Settings, read: Template, wishes: Wishes) -> tuple[bool, bool]:
+    """Have the branch leave: a slot is emptied and stays, unless it is to be destroyed, and all
+    else is removed. Whether it stays, and whether there was anything to remove."""
+    if slots.stays(found, read) and not wishes.destroy:
+        kept = slots.vacate(found, read, wishes.engine, wishes.take_over, wishes.wait_s)
+        if kept:
+            return True, False
+    return False, slots.destroy(settings, wishes.engine, wishes.take_over)
 
 
 def end(stack: str, records: RunRecords) -> None:
-    """Nothing of it is left: its config and its note go."""
+    """Nothing of the branch is left: its config and its note go."""
     template.forget(stack)
     records.end(stack)
 
@@ -141,21 +158,3 @@ def refuse_other(found: Known, read: Template) -> None:
 
 def _is_name_of(stack: str, branch: str) -> bool:
     return bool(previews.slot_of(stack)) or stack == previews.name_of(branch)
-
-
-def _settings(found: Known, read: Template, branch: str) -> Settings:
-    """What removing needs: the cloud and the name. The config is written again where this checkout
-    has none: the CLI finds there how secrets are read."""
-    noted = found.entry.noted if found.entry else {}
-    values = {"branch": found.branch or branch, "preview_commit": noted.get("commit") or ""}
-    if not template.has(found.stack):
-        read.write(found.stack, values)
-    return Settings.of(
-        found.stack,
-        cloud=read.cloud,
-        application=read.config.get("application", ""),
-        wsgi="",
-        settings="",
-        frontend_path="",
-        branch=values["branch"],
-    )

@@ -54,6 +54,7 @@ def _row(one: Known, read: Template, now: datetime) -> Row:
     noted = one.entry.noted if one.entry else {}
     contract = one.entry.contract if one.entry else None
     end = None if one.keep else one.expires(read.ttl_h)
+    attached_to = contract.attached_to if contract and not one.is_vacant else None
     theirs = owner_of(one.stack) if read.cloud == "local" else None
     return Row(
         name=one.stack,
@@ -61,7 +62,7 @@ def _row(one: Known, read: Template, now: datetime) -> Row:
         state=one.state(now, read.ttl_h),
         origin=contract.frontend.origin if contract else "",
         api=contract.backend.origin if contract else "",
-        attached_to=(contract.attached_to or "") if contract else "",
+        attached_to=attached_to or "",
         owner=str(noted.get("owner") or ""),
         commit=str(noted.get("commit") or ""),
         updated=one.updated,

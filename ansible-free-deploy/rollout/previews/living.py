@@ -12,12 +12,13 @@ from rollout.previews.places import Living
 from rollout.previews.registry import Entry
 from rollout.previews.run_records import Note, RunRecords
 
-UP, INTERRUPTED, EXPIRED, UNREADABLE, BUSY = (
+UP, INTERRUPTED, EXPIRED, UNREADABLE, BUSY, VACANT = (
     "up",
     "interrupted",
     "expired",
     "unreadable",
     "changing",
+    "vacant",
 )
 
 
@@ -44,6 +45,11 @@ class Known:
         return (self.entry.updated if self.entry else "") or begun
 
     @property
+    def is_vacant(self) -> bool:
+        """Whether it is a slot that no branch has, and that none is taking or leaving."""
+        return bool(self.entry and self.entry.is_vacant and not self.note)
+
+    @property
     def keep(self) -> bool:
         """Whether it never expires."""
         return bool(self.entry and self.entry.noted.get("keep"))
@@ -64,6 +70,8 @@ class Known:
             return UNREADABLE
         if self.busy:
             return BUSY
+        if self.is_vacant:
+            return VACANT
         if self.note or not self.is_made:
             return INTERRUPTED
         end = self.expires(ttl_h)
@@ -72,7 +80,7 @@ class Known:
     @property
     def place(self) -> Living:
         """It takes a place, whatever state it is in."""
-        return Living(self.stack, self.branch, self.updated)
+        return Living(self.stack, self.branch, self.updated, self.is_vacant)
 
 
 def known(cloud: str) -> list[Known]:

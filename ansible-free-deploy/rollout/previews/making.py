@@ -56,6 +56,11 @@ class Template:
         return int(self.config.get("preview_ttl_h") or KEYS["preview_ttl_h"].default)
 
     @property
+    def slots(self) -> int:
+        """How many slots there may be; 0 where each branch has names of its own."""
+        return int(self.config.get("preview_slots") or KEYS["preview_slots"].default)
+
+    @property
     def has_no_backend(self) -> bool:
         """Whether its previews are a page alone, which calls another environment's backend."""
         return self.config.get("preview_mode") == FRONTEND

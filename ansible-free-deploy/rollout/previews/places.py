@@ -21,11 +21,12 @@ class FullError(KitError):
 @dataclass(frozen=True)
 class Living:
     """A preview that takes a place: its stack, its branch (empty where nobody knows it), and when
-    it was last updated."""
+    it was last updated. A `vacant` one is a slot that waits for a branch."""
 
     stack: str
     branch: str
     updated: str = ""
+    vacant: bool = False
 
     def __str__(self) -> str:
         whose = self.branch or f"{self.stack}, interrupted before it had a branch"
@@ -40,13 +41,14 @@ def choose(
     most: int,
 ) -> str:
     """The stack for the branch's preview: the one that it has already, else a free slot, or `own`
-    where there are no slots. Raises FullError, and nothing is ever evicted."""
+    where there are no slots. A vacant slot comes before one that is still to be made. Raises
+    FullError, and nothing is ever evicted."""
     for preview in living:
         if preview.branch == branch:
             return preview.stack
     if slots:
         return _free_slot(living, slots)
-    others = [preview for preview in living if preview.stack != own]
+    others = [one for one in living if one.stack != own and not one.vacant]
     if len(others) >= most:
         raise _full(f"there are {len(others)} previews, and preview_max is {most}", others)
     return own
@@ -54,9 +56,13 @@ def choose(
 
 def _free_slot(living: Sequence[Living], slots: int) -> str:
     taken: Mapping[str, Living] = {preview.stack: preview for preview in living}
-    for number in range(1, slots + 1):
-        if slot_name(number) not in taken:
-            return slot_name(number)
+    names = [slot_name(number) for number in range(1, slots + 1)]
+    for name in names:
+        if name in taken and taken[name].vacant:
+            return name
+    for name in names:
+        if name not in taken:
+            return name
     text = "the only slot is taken" if slots == 1 else f"all {slots} slots are taken"
     raise _full(text, list(taken.values()))
 

@@ -58,9 +58,14 @@ class Entry:
         return found if isinstance(found, dict) else {}
 
     @property
+    def is_vacant(self) -> bool:
+        """Whether it is a slot that no branch has."""
+        return bool(self.noted.get("vacant"))
+
+    @property
     def branch(self) -> str:
-        """Empty where nothing says it."""
-        return str(self.noted.get("branch") or "")
+        """Empty where nothing says it, and of a vacant slot."""
+        return "" if self.is_vacant else str(self.noted.get("branch") or "")
 
     @property
     def updated(self) -> str:
@@ -103,9 +108,9 @@ class Live:
 
 
 def live(environment: str) -> Live:
-    """The previews that are attached to this environment now. A local environment's are local; the
-    others are where Pulumi is logged in to. A removal that was begun on another computer is not
-    known here. Raises RegistryError where nothing could be asked."""
+    """The previews that are attached to this environment now, which a vacant slot is not. A local
+    environment's are local; the others are where Pulumi is logged in to. A removal that was begun
+    on another computer is not known here. Raises RegistryError where nothing could be asked."""
     origins: dict[str, str] = {}
     unknown: dict[str, str] = {}
     going: set[str] = set()
@@ -115,7 +120,7 @@ def live(environment: str) -> Live:
         contract = entry.contract
         if problem := entry.problem or _misfit(entry):
             unknown[entry.stack] = problem
-        elif contract is None or contract.attached_to != environment:
+        elif contract is None or contract.attached_to != environment or entry.is_vacant:
             continue
         elif entry.stack in leaving:
             going.add(entry.stack)

@@ -3,7 +3,7 @@ to is deployed once before they go and once after, however many they are.
 
     1. each is locked, looked at once more, and noted as going: the next run continues a killed one
     2. each environment is deployed without them
-    3. each is destroyed, its stack last
+    3. each slot is emptied and stays, the others are destroyed, the stack last
     4. each environment is asked again: whoever has read the stacks before may have written one back
     5. config and note of each go
 """
@@ -27,13 +27,15 @@ from rollout.previews.up import Wishes
 @dataclass
 class Removal:
     """A preview that is to go. `stays`: why it is left alone; `problem`: why it could not be
-    removed; `settings`: what removing it needs, as soon as it is noted as going."""
+    removed; `settings`: what removing it needs, as soon as it is noted as going; `kept`: it is a
+    slot that stays, empty, for the next branch."""
 
     known: Known
     environments: Sequence[str]
     stays: str = ""
     problem: str = ""
     settings: Settings | None = None
+    kept: bool = False
 
     @property
     def goes(self) -> bool:
@@ -76,6 +78,7 @@ class Removals:
         elif now.updated != before.updated:
             removal.stays = "it was updated meanwhile"
         else:
+            removal.known = now
             try:
                 removal.settings = down.begin(
                     now, before.branch, self._records, self._read, self._wishes
@@ -100,12 +103,13 @@ class Removals:
         return sorted({name for one in self.all if one.goes for name in one.environments})
 
     def destroy(self) -> None:
-        """Step 3, one after the other; what fails keeps its state."""
+        """Step 3, one after the other: slots are emptied, all else is destroyed; what fails keeps
+        its state."""
         for one in self.all:
             if one.settings is None or one.problem:
                 continue
             try:
-                down.destroy(one.settings, self._wishes)
+                one.kept, _ = down.leave(one.known, one.settings, self._read, self._wishes)
             except KitError as problem:
                 one.problem = str(problem)
 

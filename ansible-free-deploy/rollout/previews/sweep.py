@@ -11,10 +11,11 @@ from datetime import datetime
 
 from infra.core.errors import KitError
 from infra.core.owner import Owner, owner_of
+from infra.core.previews import slot_of
 from rollout import deploy, local_stack, report
 from rollout.previews import attached, branches, leftovers, lifetime, making, tagged
 from rollout.previews.branches import BranchError, Branches
-from rollout.previews.living import BUSY, UNREADABLE, Known, known
+from rollout.previews.living import BUSY, UNREADABLE, VACANT, Known, known
 from rollout.previews.making import Template
 from rollout.previews.removing import Removal, Removals
 from rollout.previews.run_records import RunRecords
@@ -55,10 +56,11 @@ def judge(
     found: Known,
     there: Branches,
     now: datetime,
-    ttl_h: int,
+    read: Template,
     mine: Owner | None,
 ) -> Fate:
     """What becomes of one. Pure but for the note whose a local stack is, which `mine` asks for."""
+    ttl_h = read.ttl_h
     state = found.state(now, ttl_h)
     if state == UNREADABLE:
         problem = found.entry.problem if found.entry else ""
@@ -68,6 +70,8 @@ def judge(
     theirs = owner_of(found.stack) if mine else None
     if mine and theirs and not theirs.is_same(mine):
         return Fate(found, False, f"belongs to {theirs}")
+    if state == VACANT:
+        return _of_a_vacant_slot(found, now, read)
     if not found.branch:
         return Fate(found, False, "nobody knows its branch; see `fab preview.list`", wrong=True)
     if found.note and found.note.doing == "down":
@@ -75,6 +79,17 @@ def judge(
     if found.keep:
         return Fate(found, False, "pinned by --keep")
     return _by_age_and_branch(found, there, now, ttl_h)
+
+
+def _of_a_vacant_slot(found: Known, now: datetime, read: Template) -> Fate:
+    if slot_of(found.stack) > read.slots:
+        return Fate(found, True, f"a vacant slot, and preview_slots is {read.slots}")
+    end = found.expires(read.ttl_h)
+    if end is None:
+        return Fate(found, False, "when it became vacant can't be read", wrong=True)
+    if end <= now:
+        return Fate(found, True, "a slot that has been vacant for too long")
+    return Fate(found, False, f"a vacant slot; removed in {lifetime.in_words(end - now)}")
 
 
 def _by_age_and_branch(
@@ -101,8 +116,7 @@ def plan(read: Template, now: datetime) -> tuple[list[Fate], str]:
     found = known(read.cloud)
     there = _branches(read) if found else Branches({}, {})
     mine = Owner.here(ROOT) if read.cloud == "local" else None
-    ttl_h = read.ttl_h
-    return [judge(one, there, now, ttl_h, mine) for one in found], there.problem
+    return [judge(one, there, now, read, mine) for one in found], there.problem
 
 
 def _branches(read: Template) -> Branches:
@@ -138,13 +152,14 @@ def carry_out(
 
 def _note(fate: Fate, removal: Removal, done: Swept) -> None:
     """Say what became of one."""
-    whose = fate.known.branch
+    whose = fate.known.branch or fate.known.stack
     if removal.problem:
         done.failed.append(f"{whose}: {removal.problem}")
     elif removal.stays:
         done.fixed.append(f"{whose} stays: {removal.stays}")
     else:
-        done.fixed.append(f"{whose} is gone ({fate.why})")
+        stays = f"; {fate.known.stack} stays for the next branch" if removal.kept else ""
+        done.fixed.append(f"{whose} is gone ({fate.why}){stays}")
 
 
 def mend(environment: str, removals: Removals, done: Swept) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from rollout import cloudstack, engines, local_stack, release, report
 from rollout import up as steps
 from rollout.acme import beforehand, limits
 from rollout.acme.beforehand import LimitError
-from rollout.changes import Allowed
-from rollout.previews import attached, guard, lifetime, making, places, seed, template
+from rollout.previews import attached, guard, lifetime, making, places, seed, slots, template
 from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
 from rollout.previews.living import Known, known, of_branch
@@ -27,8 +26,6 @@ from rollout.previews.registry import Entry
 from rollout.previews.run_records import RunRecords
 from rollout.release import handed_over
 from rollout.stacks import ROOT
-
-DISPOSABLE = Allowed(disposable=True)
 
 
 class UnreadableError(KitError):
@@ -40,7 +37,8 @@ class UnreadableError(KitError):
 @dataclass(frozen=True)
 class Wishes:
     """What the command line says. `branch`: None for the one that is checked out; `wait_s`: how
-    long to wait for another run on the same preview; `built`: a file of `fab build`."""
+    long to wait for another run on the same preview; `built`: a file of `fab build`; `destroy`: the
+    machines of a slot go as well."""
 
     branch: str | None = None
     keep: bool = False
@@ -48,6 +46,7 @@ class Wishes:
     take_over: bool = False
     wait_s: float = 600
     built: Path | None = None
+    destroy: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,20 +78,20 @@ def up(wishes: Wishes) -> Made:
     guard.refuse_before(usual, previews.TEMPLATE)
     records = RunRecords.of(read.cloud)
     with _place(records, usual, read, wishes) as found:
-        entry = found.entry
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
         keep = wishes.keep or found.keep
         values = making.values(branch, wanted.commit, keep, backend)
         values |= making.serials(found, usual)
         settings = read.settings(found.stack, values)
-        if entry and not found.note and _is_later(entry, wanted, began, repository):
-            report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")
+        if _is_later(found, wanted, began, repository):
             records.end(found.stack)
             return Made(settings, None)
-        if entry is None:
+        if found.entry is None:
             _count_certificates(settings, records)
+        take_over = wishes.take_over or _is_vacant(found)
+        slots.taken(found, read, wishes.engine, wishes.wait_s)
         read.write(found.stack, values)
-        result = _make(settings, wishes, read, repository, wanted)
+        result = _make(settings, replace(wishes, take_over=take_over), read, repository, wanted)
         _attach(settings, attached.environments_of(found, read), wishes)
         seed.run_once(result.contract, settings.preview_seed)
         records.end(found.stack)
@@ -115,7 +114,7 @@ def _make(
     from_git = wishes.built is None and not wanted.is_here
     with release.unpacked(repository.top, wanted.commit) if from_git else nullcontext() as commit:
         return steps.create(
-            settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
+            settings, wishes.engine, wishes.take_over, slots.DISPOSABLE, {}, commit, wishes.built
         )
 
 
@@ -157,18 +156,29 @@ def refuse_other_owner(cloud: str, stack: str, wishes: Wishes) -> None:
         owner.refuse_other(stack, owner.Owner.here(ROOT))
 
 
+def _is_vacant(found: Known) -> bool:
+    """Whether it is a slot that this branch is the next one to have."""
+    return bool(found.entry and found.entry.is_vacant)
+
+
 def _is_later(
-    entry: Entry,
+    found: Known,
     wanted: Wanted,
     began: datetime,
     repository: Checkout,
 ) -> bool:
-    """Whether another run has put a commit there, since this one began, that contains ours."""
-    there = str(entry.noted.get("commit") or "")
-    at = lifetime.parsed(entry.updated)
+    """Whether another run has put a commit of this branch there, since this one began, that
+    contains ours; a line says so."""
+    if found.entry is None or found.note or _is_vacant(found):
+        return False
+    there = str(found.entry.noted.get("commit") or "")
+    at = lifetime.parsed(found.entry.updated)
     if not there or at is None or there == wanted.commit or at < began.replace(microsecond=0):
         return False
-    return repository.is_ancestor(wanted.commit, there)
+    is_later = repository.is_ancestor(wanted.commit, there)
+    if is_later:
+        report.line(f"{found.branch} is up at a later commit, {there[:12]}, already")
+    return is_later
 
 
 # -------------------------------------------------------------------------------------- which stack
@@ -194,7 +204,8 @@ def _place(
                 found = of_branch(now, stack) or Known(stack)
                 if mine:
                     refuse_unreadable(found.entry)
-                    refuse_other_owner(usual.cloud, stack, wishes)
+                    if not _is_vacant(found):
+                        refuse_other_owner(usual.cloud, stack, wishes)
                     answering = {*attached.environments_of(found, read), usual.attach_to} - {""}
                     records.begin(stack, usual.branch, "up", ROOT, sorted(answering))
             if mine:
@@ -207,7 +218,8 @@ def _reserved(records: RunRecords, usual: Settings, wait_s: float) -> str:
     with records.choosing(wait_s):
         now = known(usual.cloud)
         stack = _chosen(now, usual)
-        if of_branch(now, stack) is None:
+        found = of_branch(now, stack)
+        if found is None or found.is_vacant:
             records.begin(stack, usual.branch, "up", ROOT)
     return stack
 

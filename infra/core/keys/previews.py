@@ -200,4 +200,15 @@ KEYS = (
         contract="preview.keep",
         description="The preview never expires; written by preview.up --keep.",
     ),
+    Key(
+        name="preview_vacant",
+        type="boolean",
+        default=False,
+        effects=on_every_cloud(Effect.OUTPUTS),
+        contract="preview.vacant",
+        description=(
+            "The slot is empty: its machines wait for the next branch; written by preview.down and"
+            " preview.sweep."
+        ),
+    ),
 )

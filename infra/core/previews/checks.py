@@ -32,6 +32,7 @@ _OF_PREVIEWS = (
     "preview_commit",
     "preview_updated",
     "preview_keep",
+    "preview_vacant",
 )
 _OF_ENVIRONMENTS = {
     "attachable": "previews attach to environments, and this is a preview; take it out",
@@ -56,6 +57,8 @@ def problems(stack: str, values: Mapping[str, Any]) -> Problems:
                 f"missing; a stack called {PREFIX}… is a preview, which `fab preview.up` makes:"
                 " rename this one",
             )
+        if values.get("preview_vacant") and not slot_of(stack):
+            yield "preview_vacant", "only a slot can be vacant; take it out"
         yield from _of_a_preview(values)
     elif branch:
         yield (
@@ -136,6 +139,7 @@ def output(settings: Settings) -> dict[str, Any]:
         "updated": settings.preview_updated,
         "ttl_h": settings.preview_ttl_h,
         "keep": settings.preview_keep,
+        "vacant": settings.preview_vacant,
         "slot": slot_of(settings.stack),
         "mode": settings.preview_mode,
         "attach_to": settings.attach_to,
