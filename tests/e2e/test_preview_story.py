@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import Kit
+from on_host import seed_mark
+from tests.support.kit import Kit, manage
 from tests.support.repository import left, repository
 
 pytestmark = pytest.mark.machines
 BRANCH = "Größe/1.x"
+COUNT = "'from django.contrib.auth.models import User; print(User.objects.count())'"
 
 
 def page(origin: str) -> str:
@@ -63,3 +65,26 @@ def test_a_branch_has_a_preview_for_as_long_as_it_lives(tmp_path: Path) -> None:
         gone = here.fab("preview.down", "--branch", BRANCH).stdout
         assert f"there is no preview of {BRANCH}" in gone
     assert left(home) == []
+
+
+@pytest.mark.soak
+def test_a_replaced_preview_is_not_seeded_again(tmp_path: Path) -> None:
+    """Its data moves to the new machine, and the mark of the seed with it: the next update runs the
+    command no more, and keeps the machine."""
+    home = tmp_path / "home"
+    seed = 'shell -c "from django.contrib.auth.models import User; User.objects.create()"'
+    seeds, count = "runs shell -c", manage("shop", "shell -v0 -c " + COUNT)
+    with repository(Kit(home), tmp_path / "checkout", preview_seed=seed) as here:
+        here.branch(BRANCH, "first")
+        assert seeds in here.fab("preview.up", "--branch", BRANCH).stdout
+        name = here.listed()[BRANCH]["name"]
+        here.fab("replace", "backend-1", "--stack", name, "--yes")
+        backend = here.contract(BRANCH).backend.hosts[0]
+        assert here.kit.ssh(backend, f"cat {seed_mark.MARK}").strip() == seed_mark.DONE
+        machines = sorted((home / "machines").glob(f"{name}-*"))
+
+        here.branch(BRANCH, "second")
+        assert seeds not in here.fab("preview.up", "--branch", BRANCH).stdout
+        assert sorted((home / "machines").glob(f"{name}-*")) == machines
+        backend = here.contract(BRANCH).backend.hosts[0]
+        assert here.kit.ssh(backend, count).strip() == "1"
