@@ -3,12 +3,16 @@ that there are."""
 
 from __future__ import annotations
 
+import os
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
+from on_host.runtime import wait_for
+from tests.e2e.test_preview_names import an_environment
 from tests.e2e.test_preview_story import page
 from tests.support.kit import Kit
 from tests.support.repository import Repository, left, repository
@@ -16,26 +20,20 @@ from tests.support.repository import Repository, left, repository
 pytestmark = [pytest.mark.machines, pytest.mark.soak]
 
 
+ATTACHED = {"preview_mode": "frontend", "attach_to": "shared"}
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """A checkout with a stack `shared` that is up, to which previews attach."""
     folder = tmp_path_factory.mktemp("attached")
-    with repository(
-        Kit(folder / "home"), folder / "checkout", preview_mode="frontend", attach_to="shared"
-    ) as made:
-        local = made.folder / "stacks" / "Pulumi.local.yaml"
-        (made.folder / "stacks" / "Pulumi.shared.yaml").write_text(local.read_text())
+    with repository(Kit(folder / "home"), folder / "checkout", **ATTACHED) as made:
         for name in ("topic/one", "topic/two"):
             made.branch(name, name)
         refused = made.fab("preview.up", "--branch", "topic/one", status=None)
         assert refused.returncode and "fab up --stack shared" in refused.stderr
-        made.fab("up", "--stack", "shared")
-        try:
+        with an_environment(made, "shared"):
             yield made
-        finally:
-            for name in made.listed():
-                made.fab("preview.down", "--branch", name, status=None)
-            made.fab("down", "--stack", "shared", "--yes")
 
 
 def allowed(api: str, origin: str) -> bool:
@@ -72,3 +70,35 @@ def test_two_pages_call_one_backend_for_as_long_as_they_live(here: Repository) -
     for preview in (one, two):
         assert not [line for line in left(here.kit.home) if preview["name"] in line]
     here.fab("doctor", "--stack", "shared")
+
+
+def test_a_preview_moves_and_goes_and_its_origin_never_comes_back(here: Repository) -> None:
+    """`attach_to` changes between two updates: the former environment no longer answers it. A
+    removal that is killed half-way is remembered: an ordinary deploy of the environment leaves the
+    origin out, and names the command that finishes it."""
+    here.branch("topic/moves", "topic/moves")
+    up = ("preview.up", "--branch", "topic/moves")
+    with an_environment(here, "other"):
+        here.fab(*up)
+        first = here.listed()["topic/moves"]
+        here.template(**{**ATTACHED, "attach_to": "other"})
+        said = here.fab(*up).stdout
+        second = here.listed()["topic/moves"]
+        origin = first["origin"]
+        assert second["origin"] == origin and second["api"] != first["api"]
+        assert f"shared no longer answers {first['name']} ({origin})" in " ".join(said.split())
+        assert allowed(second["api"], origin) and not allowed(first["api"], origin)
+
+        removal = here.started("preview.down", "--branch", "topic/moves")
+        assert wait_for(lambda: not allowed(second["api"], origin), 120)
+        os.killpg(removal.pid, signal.SIGKILL)
+        removal.communicate()
+        assert "topic/moves" in here.listed()
+        deployed = here.fab("deploy", "--stack", "other")
+        said = " ".join((deployed.stdout + deployed.stderr).split())
+        assert f"fab preview.down --branch {first['name']}" in said
+        assert not allowed(second["api"], origin)
+        here.fab("preview.down", "--branch", "topic/moves")
+        assert "topic/moves" not in here.listed()
+        assert not allowed(second["api"], origin)
+        here.template(**ATTACHED)

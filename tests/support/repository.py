@@ -110,7 +110,10 @@ class Repository:
         return {one["branch"] or one["name"]: one for one in document["previews"]}
 
     def contract(self, branch: str) -> Contract:
-        stack = self.listed()[branch]["name"]
+        return self.of_stack(self.listed()[branch]["name"])
+
+    def of_stack(self, stack: str) -> Contract:
+        """The contract of a stack of this checkout."""
         return Contract.from_json(json.loads(self.fab("outputs", "--stack", stack).stdout))
 
 
