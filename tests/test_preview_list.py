@@ -97,6 +97,7 @@ def test_a_vacant_slot_has_no_branch() -> None:
     assert (slot().branch, slot().place.vacant) == ("", True)
     assert (slot(doing="up").branch, slot(doing="up").place.vacant) == (BRANCH, False)
     assert of_branch([slot()], BRANCH) is None
+    assert Known(STACK, entry(vacant=True)).branch == BRANCH  # a name of its own, and no slot
     assert of_branch([slot()], "preview-slot-2") is not None
 
 

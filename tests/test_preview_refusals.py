@@ -79,7 +79,8 @@ def test_the_later_push_wins(there: str, mine: str, minutes: int, later: bool) -
     updated = stamp(NOW + timedelta(minutes=minutes))
     wanted = Wanted(BRANCH, mine, False)
     for vacant in (False, True):  # what a slot had before is another branch's
-        found = Known(STACK, entry(commit=there, updated=updated, vacant=vacant))
+        noted = replace(entry(commit=there, updated=updated, vacant=vacant), stack="preview-slot-1")
+        found = Known(noted.stack, noted)
         is_later = up._is_later(found, wanted, NOW, History())  # type: ignore[arg-type]
         assert is_later is (later and not vacant)
 

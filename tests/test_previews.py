@@ -309,7 +309,6 @@ def test_an_attached_preview_has_no_backend() -> None:
         (PREVIEW, {"preview_updated": "2026-02-30T00:00:00Z"}, "preview_updated: invalid value"),
         (PREVIEW, {"preview_updated": "2026-11-30T18:00:00"}, "preview_updated: invalid value"),
         (PREVIEW, {"preview_owner": "a\nb"}, "preview_owner: invalid value"),
-        (PREVIEW, {"preview_vacant": "true"}, "preview_vacant: only a slot can be vacant"),
         (PREVIEW, {"preview_password": "x"}, "preview_password: a secret"),
     ],
 )

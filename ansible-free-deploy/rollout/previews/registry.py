@@ -59,8 +59,8 @@ class Entry:
 
     @property
     def is_vacant(self) -> bool:
-        """Whether it is a slot that no branch has."""
-        return bool(self.noted.get("vacant"))
+        """Whether it is a slot that no branch has; no other preview is without one."""
+        return bool(self.noted.get("vacant") and previews.slot_of(self.stack))
 
     @property
     def branch(self) -> str:

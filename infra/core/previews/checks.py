@@ -57,8 +57,6 @@ def problems(stack: str, values: Mapping[str, Any]) -> Problems:
                 f"missing; a stack called {PREFIX}… is a preview, which `fab preview.up` makes:"
                 " rename this one",
             )
-        if values.get("preview_vacant") and not slot_of(stack):
-            yield "preview_vacant", "only a slot can be vacant; take it out"
         yield from _of_a_preview(values)
     elif branch:
         yield (
