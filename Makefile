@@ -1,6 +1,6 @@
 # Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
-machines := systemd-container debootstrap iproute2 openssh-client git
+machines := systemd-container debootstrap iproute2 openssh-client git age
 browser := chromium libnss3-tools nginx-light nftables openssl
 firefox := firefox-esr openssl
 load := nginx-light openssl wrk

@@ -8,7 +8,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from rollout import commandline
-from verbs import deployment, infrastructure, inspection, preview, project, tls
+from verbs import backups, deployment, infrastructure, inspection, preview, project, tls
 
 FAB = (
     infrastructure.up,
@@ -26,6 +26,9 @@ FAB = (
     inspection.history,
     inspection.logs,
     project.manage,
+    backups.backup,
+    backups.backups,
+    backups.restore,
     inspection.doctor,
     project.adopt,
 )

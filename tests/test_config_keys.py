@@ -87,6 +87,7 @@ CHANGES: dict[str, object] = {
     "workers": 3,
     "threads": 8,
     "env": {"FEATURE": "on"},
+    "backup": {"key": f"age1{'q' * 58}"},
     "extra_origins": ["https://other.example.com"],
     "allowed_patterns": ["https://{branch}.preview.example.com"],
     "app_origins": ["capacitor://localhost"],

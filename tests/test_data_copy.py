@@ -31,7 +31,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(action: str, folder: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-I", "-c", as_user.text("copy_data"), action, str(folder)]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        as_user.text("copy_data" if action == "read" else "put_data"),
+        action,
+        str(folder),
+    ]
     return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
 
 

@@ -41,6 +41,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "history": (),
     "logs": (),
     "manage": ("--", "check"),
+    "backup": (),
+    "backups": (),
+    "restore": ("nothing.age",),
     "doctor": (),
     "adopt": (),
     "preview.up": (),
@@ -175,7 +178,13 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
-    needs = {"adopt": "PATH", "build": "FILE", "preview.build": "FILE", "replace": "NAME"}
+    needs = {
+        "adopt": "PATH",
+        "build": "FILE",
+        "preview.build": "FILE",
+        "replace": "NAME",
+        "restore": "SOURCE",
+    }
     first = needs.get(verb)
     said = "has no option --sstack; did you mean --stack?"
     if first:
@@ -425,7 +434,8 @@ def test_tls_renew_says_where_no_ca_is_asked(stack: str, tmp_path: Path) -> None
     assert "tls is off: nothing is asked of an ACME server" in done.stderr
 
 
-CHANGING = ("up", "down", "replace", "move", "ship", "deploy", "tls.renew")
+WITH_A_WORD = ("build", "replace", "restore")
+CHANGING = ("up", "down", "replace", "restore", "move", "ship", "deploy", "tls.renew")
 
 
 @pytest.mark.parametrize("verb", OF_STACKS)
@@ -443,7 +453,7 @@ def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
         monkeypatch.setattr(f"{module}.{name}", interrupted, raising=False)
     monkeypatch.setattr("sys.argv", ["fab", verb, "--", "check"])
     with pytest.raises(Exit) as caught:
-        tasks.ns[verb].body(None, *(VERBS[verb] if verb in ("build", "replace") else ()))
+        tasks.ns[verb].body(None, *(VERBS[verb] if verb in WITH_A_WORD else ()))
     assert caught.value.code == exits.STOPPED
     said = str(caught.value.message)
     assert ("run the same command again" in said) is (verb in CHANGING)

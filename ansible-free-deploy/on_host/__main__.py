@@ -39,6 +39,8 @@ MODULE_OF = {
     **dict.fromkeys(("deploy", "rollback"), "configuration.deploy"),
     **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),
     **dict.fromkeys(("close", "copy", "reopen", "restore", "settle"), "data_copy"),
+    "backup": "backup",
+    **dict.fromkeys(("restore-stage", "restore-switch"), "restore"),
     **dict.fromkeys(("certify-facts", "certify"), "acme.verbs"),
     "empty": "emptying",
     "first-boot": "first_boot",

@@ -341,6 +341,25 @@ class RestoreAnswer(_Restored, total=False):
     told: Json
 
 
+class BackupAnswer(TypedDict):
+    """`size` and `digest` are of what was sent; `counted` is for a person."""
+
+    size: int
+    digest: str
+    counted: Json
+
+
+class StagedAnswer(TypedDict):
+    counted: Json
+
+
+class RestoredAnswer(_Timed):
+    """`copy` is the folder with what the databases were before."""
+
+    changed: bool
+    copy: str
+
+
 class DoneAnswer(TypedDict):
     """There is nothing to say."""
 

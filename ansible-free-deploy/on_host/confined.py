@@ -102,7 +102,7 @@ class Ended(NamedTuple):
 class Confined:
     """The place where one application's code runs. `unit` is the text of its service, `private` a
     folder of root's. What runs under one `name` takes the place of what a killed run has left under
-    it."""
+    it. It may write to `data`, where it sees the folder `over` instead if there is one."""
 
     def __init__(
         self,
@@ -111,9 +111,12 @@ class Confined:
         unit: str,
         private: Path,
         name: str = "",
+        data: Path | None = None,
+        over: Path | None = None,
     ) -> None:
         self.name = f"{name or f'origin-kit-code-{app}'}.service"
-        self.data = places.ROOT / "var/lib" / app
+        self.data = data or places.ROOT / "var/lib" / app
+        self.over = over
         self.user, self.unit, self.private = user, unit, private
         self._swept = False
 
@@ -176,6 +179,7 @@ class Confined:
             f"Group={self.user}",
             *_LEAST,
             f"ReadWritePaths={self.data}",
+            *([f"BindPaths={self.over}:{self.data}"] if self.over else []),
             *limits(self.unit),
             *_OWN,
             *own_users(),

@@ -1,8 +1,8 @@
 """Copy the application's data from a host that is replaced to the host that replaces it.
 
 The data goes to the operator as events, `{"data": base64}`. Root reads and writes nothing below
-/var/lib/<app>: `as_user/copy_data.py` does, which also describes the archive, and root forwards its
-streams without looking inside.
+/var/lib/<app>: programs of `as_user` do (`archive.py` describes the archive), and root forwards
+their streams without looking inside.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def restore() -> RestoreAnswer:
     step("user", "makes the application's user")
     make_user()
     moves.nobody_works_as(places.app())
-    must(in_data("copy_data", "empty"), "the data of an earlier try can't be removed")
+    must(in_data("put_data", "empty"), "the data of an earlier try can't be removed")
     step("restore", "restores the data and compares it")
     restored = put_back()
     seed_mark.write(REPLACEMENT_ORDERS["seed"])
@@ -185,7 +185,7 @@ def put_back() -> Json:
     """Restore the data that the operator sends; the summary of it."""
     digest = hashlib.sha256()
     source = received(REPLACEMENT_ORDERS["size"], digest)
-    done = in_data("copy_data", "write", source=source, limit_s=LIMIT_S)
+    done = in_data("put_data", "write", source=source, limit_s=LIMIT_S)
     must(done, "the data was not restored")
     if digest.hexdigest() != REPLACEMENT_ORDERS["digest"]:
         raise Failed("the data arrives incomplete; was the connection cut? run this again")

@@ -94,6 +94,16 @@ class ReplacementMark(TypedDict, total=False):
     since: str
 
 
+class RestoreMark(TypedDict, total=False):
+    """restore.json, of `restoring.py`; empty where nothing is restored."""
+
+    id: str  # of the restore
+    state: str
+    before: int  # the inode of the data folder that served
+    who: str
+    since: str
+
+
 # ---------------------------------------------------------------------------------------- releases
 
 

@@ -31,6 +31,8 @@ SHIP_ORDERS = cast("protocol.ShipOrders", ORDERS)
 RELEASE_ROLLBACK_ORDERS = cast("protocol.ReleaseRollbackOrders", ORDERS)
 CERTIFY_ORDERS = cast("protocol.CertifyOrders", ORDERS)
 REPLACEMENT_ORDERS = cast("protocol.ReplacementOrders", ORDERS)
+BACKUP_ORDERS = cast("protocol.BackupOrders", ORDERS)
+RESTORE_ORDERS = cast("protocol.RestoreOrders", ORDERS)
 FIRST_BOOT_ORDERS = cast("protocol.FirstBootOrders", ORDERS)
 
 _held: list[TextIO] = []  # the lock that says that this process lives

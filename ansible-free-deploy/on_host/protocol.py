@@ -211,6 +211,30 @@ class ReplacementOrders(Orders, ReplacementDetails):
     name: str  # of the host
 
 
+class BackupOrders(Orders):
+    """backup: at most `most` bytes, for which the operator has room in `place`. `facts` are kept in
+    the backup: app, stack, made, kit."""
+
+    most: int
+    place: str
+    facts: dict[str, str]
+
+
+class _RestoreOrders(Orders):
+    """restore-switch: what `restore-stage` has put there under the same id."""
+
+    restore: str
+
+
+class RestoreOrders(_RestoreOrders, total=False):
+    """restore-stage: the archive of `size` bytes follows the orders. `keeps_key`: it is another
+    stack's, and the secret key of this one stays."""
+
+    size: int
+    digest: str
+    keeps_key: bool
+
+
 class CertificateOrder(TypedDict):
     """What to ask an ACME server for: a certificate for `names` (host names and IPs), which is
     installed as `lineage`. It holds no secret, and is a file of the generation too.
@@ -300,6 +324,9 @@ COPY: Verb[ReplacementOrders, answers.CopyAnswer] = Verb("copy")
 REOPEN: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("reopen")
 RESTORE: Verb[ReplacementOrders, answers.RestoreAnswer] = Verb("restore")
 SETTLE: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("settle")
+BACKUP: Verb[BackupOrders, answers.BackupAnswer] = Verb("backup")
+RESTORE_STAGE: Verb[RestoreOrders, answers.StagedAnswer] = Verb("restore-stage")
+RESTORE_SWITCH: Verb[RestoreOrders, answers.RestoredAnswer] = Verb("restore-switch")
 CERTIFY_FACTS: Verb[CertifyOrders, answers.CertifyFactsAnswer] = Verb("certify-facts")
 CERTIFY: Verb[CertifyOrders, answers.CertifyAnswer] = Verb("certify")
 EMPTY: Verb[Orders, answers.DoneAnswer] = Verb("empty")

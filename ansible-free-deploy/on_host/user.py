@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from pathlib import Path
 from typing import Any
 
 from on_host import claims, confined, places
@@ -75,6 +76,23 @@ def as_user(*command: str, **more: Any) -> confined.Ended:
             )
         )
     return _place[0].run(*command, **more)
+
+
+def apart(what: str, data: Path | None = None, over: Path | None = None) -> confined.Confined:
+    """A place for the application's user of its own, next to whatever else runs for it; `data` and
+    `over` are as in `Confined`."""
+    service = places.CONFIGURATION / "systemd" / f"{places.app()}.service"
+    unit = f"origin-kit-{what}-{places.app()}-{os.getpid()}"
+    text_of_unit = service.read_text() if service.exists() else ""
+    return confined.Confined(
+        places.app(),
+        places.user(),
+        text_of_unit,
+        places.RUN / unit,
+        unit,
+        data,
+        over,
+    )
 
 
 _place: list[confined.Confined] = []  # where the application's code runs, from the first command on

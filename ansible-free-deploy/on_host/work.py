@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Callable, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import journal, places, replacement, two_phase
+from on_host import journal, places, replacement, restoring, two_phase
 from on_host.audit import STARTED
 from on_host.disk import trouble
 from on_host.lock import take_lock
@@ -15,7 +15,7 @@ from on_host.runtime import ChangedMeanwhile, Failed, emit, last_lines, phases, 
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from on_host.answers import CertifyAnswer, DeployAnswer, ShipAnswer
+    from on_host.answers import CertifyAnswer, DeployAnswer, RestoredAnswer, ShipAnswer
 
     Result = TypeVar("Result")
 
@@ -27,6 +27,7 @@ def under_the_lock(work: Callable[[], Result]) -> Result:
         try:
             with take_lock():
                 replacement.refuse()
+                restoring.settle()
                 return work()
         except two_phase.Yield:
             two_phase.wait_until_unlocked()
@@ -70,7 +71,7 @@ def kind_of(problem: Exception) -> str:
     return "left alone" if is_left else "failed"
 
 
-def report(result: DeployAnswer | ShipAnswer | CertifyAnswer) -> None:
+def report(result: DeployAnswer | ShipAnswer | CertifyAnswer | RestoredAnswer) -> None:
     """The last event of a run that has changed something, or found nothing to change."""
     seconds = round(time.monotonic() - STARTED, 3)
     emit(

@@ -20,6 +20,8 @@ from infra.core import exits
 # What Invoke says of a verb without its arguments, and of an option without its value.
 _LACKING = r"'([\w.]+)' did not receive required positional arguments: '(\w+)'"
 _WITHOUT_VALUE = r"Flag <Argument: (\w+).*needed value"
+# Verbs with a word that may be left out, which Invoke does not know: it is that option's value.
+_MAY_HAVE_A_WORD = {"backup": "to", "backups": "place"}
 FABRIC = "fabric"  # the word with which `fab --help` shows Fabric's own options
 
 
@@ -121,6 +123,7 @@ def take_over(verbs: Collection) -> None:
             # `--help` could be taken for the word that a verb needs.
             program.args.help.value = words[0]
             words.clear()
+        _name_the_word(words, verbs)
         try:
             parse()
         except ParseError as problem:
@@ -137,6 +140,30 @@ def take_over(verbs: Collection) -> None:
             raise Exit(explain(problem, verbs), exits.USAGE) from None
 
     program.parse_tasks, program.parse_cleanup = parse_tasks, parse_cleanup
+
+
+def _name_the_word(words: list[str], verbs: Collection) -> None:
+    """Write the option before the word of a verb that may have one."""
+    option = _MAY_HAVE_A_WORD.get(words[0]) if words else None
+    if option is None:
+        return
+    place = _first_bare_word(words, verbs[words[0]])
+    if place is not None:
+        words.insert(place, f"--{option}")
+
+
+def _first_bare_word(words: Sequence[str], verb: Verb) -> int | None:
+    """Where the first word stands that is no option and no option's value."""
+    with_value: set[str] = set()
+    for argument in verb.get_arguments(True):
+        if argument.takes_value:
+            with_value.update(f"{'-' if len(name) == 1 else '--'}{name}" for name in argument.names)
+    is_value = False
+    for place, word in enumerate(words[1:], 1):
+        if not is_value and not word.startswith("-"):
+            return place
+        is_value = word in with_value
+    return None
 
 
 def _refuse_of_fabric(program: Any) -> None:

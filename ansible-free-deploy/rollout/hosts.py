@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import paramiko
 from fabric import Config, Connection
@@ -148,7 +148,7 @@ class Session:
         orders: Mapping[str, object],
         *,
         program: Program | None = None,
-        blob: Path | None = None,
+        blob: Path | IO[bytes] | None = None,
         on_event: OnEvent = lambda event: None,
         on_gate: Answer | None = None,
     ) -> dict[str, Any]:
@@ -156,8 +156,8 @@ class Session:
         runs.
 
         Where the work comes to a gate, it is sent the word that `on_gate` gives for it. The bytes
-        of `blob` follow on its standard input. `program` is the kit's own, but in tests. Raises
-        HostError where the work reports an error, dies, or the connection is lost.
+        of `blob`, a file or a stream, follow on its standard input. `program` is the kit's own, but
+        in tests. Raises HostError where the work reports an error, dies, or the connection is lost.
         """
         program = program or programs.current()
         try:
@@ -190,7 +190,7 @@ class Session:
         verb: Verb[Given, A],
         orders: Given,
         *,
-        blob: Path | None = None,
+        blob: Path | IO[bytes] | None = None,
         on_event: OnEvent = lambda event: None,
         on_gate: Answer | None = None,
     ) -> A:
@@ -204,9 +204,11 @@ class Session:
         )
         return cast("A", result)
 
-    def _open(self, blob: Path | None) -> BinaryIO | None:
+    def _open(self, blob: Path | IO[bytes] | None) -> IO[bytes] | None:
+        if not isinstance(blob, Path):
+            return blob
         try:
-            return blob.open("rb") if blob else None
+            return blob.open("rb")
         except OSError as problem:
             raise HostError(
                 self.host, f"{blob} can't be read any more ({problem.strerror}); run this again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import IO
 
 import paramiko
 
@@ -23,7 +23,7 @@ class Sender(threading.Thread):
         channel: paramiko.Channel,
         program: Program,
         orders: Mapping[str, object],
-        blob: BinaryIO | None,
+        blob: IO[bytes] | None,
         *,
         keeps_alive: bool,
     ) -> None:

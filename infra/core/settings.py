@@ -75,6 +75,7 @@ class Settings:
     workers: int
     threads: int
     env: dict[str, str]
+    backup: dict[str, str]
     extra_origins: tuple[Origin, ...]
     allowed_patterns: tuple[OriginPattern, ...]
     app_origins: tuple[str, ...]

@@ -14,6 +14,7 @@ from on_host import (
     name_checks,
     places,
     restart_reasons,
+    restoring,
     two_phase,
 )
 from on_host.activation import note_activation
@@ -205,7 +206,7 @@ def nothing_to_do() -> bool:
         generation = wanted()
         name_checks.check(generation, places.app())
         logins.settle()
-        if journal.exists():
+        if journal.exists() or restoring.is_open():
             return False
         refuse_another()
         if any(work_for(generation)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from on_host import places
 from on_host.disk import note_full
-from on_host.files import sync
+from on_host.files import exchange, sync
 from on_host.orders import ORDERS, SHIP_ORDERS
 from on_host.release import manifest
 from on_host.release.folders import discard, remove
@@ -111,31 +111,9 @@ def put(release: Path) -> None:
     if release.suffix == ".partial":
         step("replace", f"replaces release {SHIP_ORDERS['id']}, which was changed on this host")
         os.sync()
-        exchange(release, release.with_suffix(""))
+        exchange(release, release.with_suffix(""))  # `current` leads to a whole one all the time
         sync(places.releases())
         shutil.rmtree(str(release))
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Exchange the names of two folders in one step (renameat2(2)).
-
-    So `current` leads to a complete release all the time.
-    """
-    import ctypes
-
-    here = -100  # AT_FDCWD
-    exchange_both = 2  # RENAME_EXCHANGE
-    libc = ctypes.CDLL(None, use_errno=True)
-    failed = libc.renameat2(
-        here,
-        os.fsencode(one),
-        here,
-        os.fsencode(other),
-        exchange_both,
-    )
-    if failed:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(other))
 
 
 def prepare_backend(partial: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 _TO_LOOK_AT = {
     "as_they_are": "SQLite can't read {}, copied as it is",
     "left_out": "left out, neither file, folder nor link: {}",
+    "changed": "became shorter while it was copied: {}",
     "of_others": "of another user, the application's from now on: {}",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from infra.core import rules
+from infra.core.backup_key import backup
 from infra.core.keys import values
 from infra.core.keys.key import Effect, Key, on_every_cloud
 
@@ -200,6 +201,18 @@ KEYS = (
         description=(
             "Plain environment values of the application. Secrets go to `pulumi config set "
             "--secret env.NAME`, on the local cloud to stacks/<stack>.secrets."
+        ),
+    ),
+    Key(
+        name="backup",
+        type="object",
+        default={},
+        rule=backup,
+        effects=on_every_cloud(Effect.CHECK),
+        description=(
+            "`key`: the public key that `fab backup` encrypts to, age1… of `age-keygen` or an "
+            "ssh-ed25519 line. The private one stays with you: nothing here or on a host opens a "
+            "backup."
         ),
     ),
 )

@@ -1,0 +1,1 @@
+"""Backups: the application's data as one file that only the operator's key opens, and back."""
