@@ -29,13 +29,36 @@ ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
 
 
+# The config of a pair, by what its rows of a test are called.
+HTTPS = {"tls": "local-ca"}
+HTTPS_PAIRS: dict[str, dict[str, str]] = {
+    "https": HTTPS,
+    "names-https": {**HTTPS, "domain": "kit.test"},
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests of `either_scheme` have an https stack, and in `make soak` an http one too."""
-    marked = metafunc.definition.get_closest_marker
-    if "stack" not in metafunc.fixturenames or not (marked("either_scheme") or marked("https")):
-        return
-    plain = [] if marked("https") else [pytest.param("off", marks=pytest.mark.soak)]
-    metafunc.parametrize("stack", ["local-ca", *plain], indirect=True)
+    """A row of a test, by its mark, for each pair that it runs on: the config of the pair."""
+    for name in ("stack", "hostile"):
+        if name in metafunc.fixturenames and (rows := pairs_of(metafunc.definition)):
+            metafunc.parametrize(name, rows, indirect=True)
+
+
+def pairs_of(test: pytest.Item) -> list[object]:
+    """Tests of `either_scheme` have an https pair, and in `make soak` an http one too; those of
+    `also_https` an http one, and in `make soak` https ones at addresses and under names."""
+    of_soak = pytest.mark.soak
+    if test.get_closest_marker("also_https"):
+        others = [
+            pytest.param(config, id=kind, marks=of_soak) for kind, config in HTTPS_PAIRS.items()
+        ]
+        return [pytest.param({}, id="http"), *others]
+    secured = pytest.param(HTTPS, id="local-ca")
+    if test.get_closest_marker("https"):
+        return [secured]
+    if test.get_closest_marker("either_scheme"):
+        return [secured, pytest.param({"tls": "off"}, id="off", marks=of_soak)]
+    return []
 
 
 @dataclass(frozen=True)
@@ -77,17 +100,21 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def stack(shared: Stack, request: pytest.FixtureRequest) -> Stack:
     """The environment that modules share which leave it whole: a local one that allows OLD. A
-    parameter is its `tls`."""
-    shared.usual = {"extra_origins": [OLD], "tls": getattr(request, "param", "off")}
+    parameter is more of its config."""
+    shared.usual = {"extra_origins": [OLD], "tls": "off", **getattr(request, "param", {})}
     shared.write()
     shared.fab("up")
     return shared
 
 
 @pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    """A pair whose application attacks its host: every new script of root's is tried by it."""
-    with hostile_pair(tmp_path_factory.mktemp("hostile") / "home") as pair:
+def hostile(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Hostile]:
+    """A pair whose application attacks its host: every new script of root's is tried by it. A
+    parameter is more of its config."""
+    more = getattr(request, "param", {})
+    with hostile_pair(tmp_path_factory.mktemp("hostile") / "home", **more) as pair:
         yield pair
 
 

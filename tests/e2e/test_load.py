@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import pytest
 
+from infra.core.contract import Role
 from on_host import protocol
 from rollout import deploy, outputs
-from tests.support.kit import Stack
+from tests.support.clients import Connection
+from tests.support.kit import Kit, Stack
 from tests.support.sampling import sampled
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.also_https]
 
 NEW_CLIENTS, KEPT_CLIENTS = 3, 2  # for each role
 PACE_S = 0.01
@@ -31,7 +32,8 @@ class Load:
     """What clients saw: `new` connect for each request, `kept` keep their connection as long as
     they are let."""
 
-    targets: tuple[tuple[str, str], ...]  # origin, path
+    kit: Kit
+    targets: tuple[tuple[Role, str], ...]  # role, path
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -54,8 +56,8 @@ class Load:
             for thread in threads:
                 thread.join(30)
 
-    def client(self, kind: str, origin: str, path: str) -> None:
-        connection = http.client.HTTPConnection(urlsplit(origin).netloc, timeout=20)
+    def client(self, kind: str, role: Role, path: str) -> None:
+        connection = Connection(self.kit, role)
         while not self.stop.wait(PACE_S):
             result = self.ask(connection, path)
             with self.lock:
@@ -86,7 +88,8 @@ class Load:
 
 def under_load(stack: Stack, work: Callable[[int], object], turns: int) -> Load:
     contract = stack.contract
-    load = Load(((contract.backend.origin, "/api/products/"), (contract.frontend.origin, "/")))
+    targets = ((contract.backend, "/api/products/"), (contract.frontend, "/"))
+    load = Load(stack.kit, targets)
     with load.on():
         for turn in range(turns):
             work(turn)

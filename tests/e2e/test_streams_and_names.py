@@ -43,9 +43,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(pair: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The pair with its usual config, whatever the test before has edited. A parameter is its
-    `tls`."""
-    usual = USUAL | {"tls": request.param}
+    """The pair with its usual config, whatever the test before has edited. A parameter is more
+    of it."""
+    usual = USUAL | request.param
     if pair.usual != usual:
         pair.usual = usual
         pair.write()

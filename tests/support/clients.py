@@ -44,10 +44,22 @@ def dial(kit: Kit, role: Role, timeout: float = 20) -> socket.socket:
     return trusting(root_of(kit)).wrap_socket(plain, server_hostname=origin.hostname)
 
 
+class Connection(http.client.HTTPConnection):
+    """The same for HTTP/1.1 requests, with the origin's `Host`. A request connects where it has
+    to."""
+
+    def __init__(self, kit: Kit, role: Role, timeout: float = 20) -> None:
+        super().__init__(role.parsed_origin.authority, timeout=timeout)
+        self.dial = functools.partial(dial, kit, role, timeout)
+
+    def connect(self) -> None:
+        self.sock = self.dial()
+
+
 def connected(kit: Kit, role: Role, timeout: float = 20) -> http.client.HTTPConnection:
-    """The same as a connection for HTTP/1.1 requests, with the origin's `Host`."""
-    made = http.client.HTTPConnection(role.parsed_origin.authority, timeout=timeout)
-    made.sock = dial(kit, role, timeout)
+    """One that is open."""
+    made = Connection(kit, role, timeout)
+    made.connect()
     return made
 
 

@@ -63,12 +63,12 @@ class Hostile:
 
 
 @contextmanager
-def hostile_pair(home: Path) -> Iterator[Hostile]:
-    """Up, with the attacking workers running."""
+def hostile_pair(home: Path, **config: object) -> Iterator[Hostile]:
+    """Up, with the attacking workers running; `config` is more of the stack's."""
     project = ROOT / "artifacts" / f"hostile-{uuid4().hex[:6]}"
     shutil.copytree(APP, project, ignore=shutil.ignore_patterns("__pycache__"))
     try:
-        with Stack.of(Kit(home)) as stack:
+        with Stack.of(Kit(home), "", **config) as stack:
             stack.write(
                 application="trap",
                 wsgi="trap.wsgi:application",
