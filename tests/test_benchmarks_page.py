@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.bench import https, page
+from tests.bench import https, page, previews
 from tests.bench.peers import __main__ as peers
 
 PAGE = page.PAGE.read_text()
@@ -31,6 +31,17 @@ def test_the_page_has_every_cell_of_the_bench() -> None:
 def test_the_page_has_every_row_about_https() -> None:
     assert [title for title, *_ in rows("https")[2:]] == list(https.ROWS)
     assert len(rows("https_deploy")) == 3
+
+
+def test_the_page_has_every_row_about_previews() -> None:
+    """And the bench writes the table as it stands there."""
+    found = rows("previews")
+    assert [title for title, *_ in found[2:]] == list(previews.ROWS.values())
+    figures = {}
+    for kind, (_, clock, processor, _) in zip(previews.ROWS, found[2:], strict=True):
+        figures[kind] = previews.Taken(float(clock.split()[0]), float(processor.split()[0]))
+    made = [[cell.strip() for cell in line[1:-1].split("|")] for line in previews.table(figures)]
+    assert made == found
 
 
 def test_a_miss_is_called_a_miss() -> None:
