@@ -1207,10 +1207,10 @@ def test_both_patterns_agree(text: str, value: str) -> None:
 @pytest.mark.parametrize("text", PATTERNS, ids=ascii)
 def test_patterns_take_linear_time(text: str) -> None:
     """A long hostile value costs no more than its length."""
-    parsed, started = pattern_of(text), time.perf_counter()
+    parsed, started = pattern_of(text), time.process_time()
     for start in ("https://a", "https://pr-a-", "http://192.168.1.1", "http://localhost:1"):
         assert not parsed.matches(start + start[-2:] * 50_000 + ".preview.example.com")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def hosts_around_suffixes() -> list[str]:
