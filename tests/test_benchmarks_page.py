@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from infra.core.contract import Contract, ContractError
+from infra.core.cross_fields import UNBALANCED
 from tests.bench import https, page, previews
 from tests.bench.peers import __main__ as peers
+from tests.bench.peers import job
+from tests.test_render import load
 
 PAGE = page.PAGE.read_text()
 
@@ -62,3 +68,14 @@ def test_the_bench_writes_its_tables_where_they_are() -> None:
     written = page.with_table(PAGE, "floors", ["one", "two"])
     assert "-->\none\ntwo\n<!-- end -->" in written
     assert written.startswith(PAGE.split("<!-- floors")[0])
+
+
+def test_the_bench_deploys_to_backends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its contract has no page's host; elsewhere that is refused."""
+    alone = job.through(load("local-ip"), [2222])
+    assert [role for role, _ in alone.hosts] == ["backend"]
+    monkeypatch.delenv(UNBALANCED, raising=False)
+    with pytest.raises(ContractError, match=r"frontend\.hosts: 0 hosts; expected 1 to 64"):
+        Contract.from_json(alone.to_json())
+    monkeypatch.setenv(UNBALANCED, "1")
+    assert Contract.from_json(alone.to_json()) == alone
