@@ -342,25 +342,34 @@ def test_a_generation_of_another_application_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def deployed(machine: Machine) -> Machine:
-    """A host that serves `shop`, with data and the configuration's links."""
+    """A host that serves `shop` and has a timer of it, with data and the configuration's links."""
     ship(machine)
     (machine.data / "media/photo").write_text("uploaded")
     generation = machine.root / "etc/origin-kit/generations/one"
     write(generation / "nginx/origin-kit.conf", "root /opt/shop/current/site;\n")
-    write(generation / "systemd/shop.service")
+    applications = ("shop.service", "shop-nightly.service", "shop-nightly.timer")
+    files = ["nginx/origin-kit.conf"]
+    for unit in applications:
+        write(generation / "systemd" / unit)
+        files.append(f"systemd/{unit}")
     record = {
         "id": "one",
-        "units": {"gunicorn": ["shop.service"], "nginx": ["nginx.service"]},
-        "fingerprints": {"gunicorn": "g", "nginx": "n"},
+        "units": {
+            "gunicorn": ["shop.service"],
+            "nginx": ["nginx.service"],
+            "timers": ["shop-nightly.timer"],
+        },
+        "fingerprints": {"gunicorn": "g", "nginx": "n", "timers": "t"},
         "links": [],
         "absent": [],
-        "files": [{"path": "systemd/shop.service"}, {"path": "nginx/origin-kit.conf"}],
+        "files": [{"path": path} for path in files],
     }
     write(generation / "generation.json", json.dumps(record))
     (machine.root / "etc/origin-kit/current").symlink_to("generations/one")
     for place in (
-        "systemd/system/shop.service",
+        *(f"systemd/system/{unit}" for unit in applications),
         "systemd/system/multi-user.target.wants/shop.service",
+        "systemd/system/timers.target.wants/shop-nightly.timer",
         "systemd/system/nginx.socket",
         "nginx/conf.d/origin-kit.conf",
     ):
@@ -396,7 +405,8 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     data = deployed.root / "var/lib/store"
     assert (data.stat().st_ino, (data / "media/photo").read_text()) == (inode, "uploaded")
     assert not deployed.data.exists()
-    units = {path.name for path in (deployed.root / "etc/systemd/system").rglob("*.service")}
+    system = deployed.root / "etc/systemd/system"
+    units = {path.name for path in system.rglob("*") if path.suffix in (".service", ".timer")}
     assert units == {"origin-kit-recover.service"}  # the boot guard
     meanwhile = json.loads((deployed.root / "etc/origin-kit/current/generation.json").read_text())
     assert (meanwhile["units"], meanwhile["fingerprints"]) == (
@@ -408,7 +418,8 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     marks = deployed.root / "etc/origin-kit/applications"
     assert json.loads((marks / "store.json").read_text())["former"] == {"shop": "renamed"}
     log = (deployed.root / "systemctl.log").read_text()
-    assert "stop shop.socket" in log and "stop shop.service" in log
+    for unit in ("shop.socket", "shop.service", "shop-nightly.timer", "shop-nightly.service"):
+        assert f"stop {unit}" in log
     assert "error" not in facts(deployed, "store")
     assert (
         ship(deployed, "store", moving={"shop": "renamed"})["changed"] is False

@@ -88,6 +88,7 @@ CHANGES: dict[str, object] = {
     "threads": 8,
     "env": {"FEATURE": "on"},
     "backup": {"key": f"age1{'q' * 58}"},
+    "timers": {"nightly": {"run": "manage.py check", "at": "daily"}},
     "extra_origins": ["https://other.example.com"],
     "allowed_patterns": ["https://{branch}.preview.example.com"],
     "app_origins": ["capacitor://localhost"],

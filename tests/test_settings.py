@@ -332,6 +332,7 @@ PAGE_MISTAKES: list[tuple[dict[str, str], str]] = [
             {"media_url": "/static/"},
             "media_url: the same as static_url; the two need paths of their own",
         ),
+        ({"timers": "[1]"}, "timers: '[1]' is not a map of NAME: {run: COMMAND, at: TIME}"),
         ({"env": "[1]"}, "env: '[1]' is not a map of NAME: value"),
         ({"env": '{"A B": "x"}'}, "env: 'A B' is not a variable's name"),
         ({"env": '{"A": 1}'}, "env: A is 1, not text; put it in quotes"),

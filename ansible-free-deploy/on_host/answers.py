@@ -141,7 +141,23 @@ class CertificateAnswer(_Certificate, total=False):
     renewal: Renewal | None
 
 
-class HeldAnswer(_Found):
+class TimerState(TypedDict):
+    """How the last run of a timer's command ended. `ended` is in seconds since 1970, 0 where none
+    has since the host started; `result` is systemd's word, such as "success" or "exit-code"; `next`
+    is when it runs again, in systemd's words."""
+
+    running: bool
+    ended: float
+    result: str
+    status: int
+    next: str
+
+
+class _Timers(TypedDict, total=False):
+    timers: dict[str, TimerState]  # by the timer's unit; an older kit does not say
+
+
+class HeldAnswer(_Found, _Timers):
     """What a host holds and what its processes loaded."""
 
     revision: str | None

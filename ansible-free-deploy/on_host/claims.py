@@ -68,7 +68,12 @@ def mark_of(app: str) -> Path:
 
 
 def units_of(app: str) -> list[str]:
-    return [f"{app}.socket", f"{app}.service"]
+    """The units of an application; its timers come first, since they start others."""
+    units = []
+    for place in sorted((places.ROOT / UNIT_FOLDERS[0]).glob(f"{app}-*.timer")):
+        if leads_to_the_kit(place):
+            units += [place.name, f"{place.stem}.service"]
+    return [*units, f"{app}.socket", f"{app}.service"]
 
 
 def user_of(app: str) -> pwd.struct_passwd | None:

@@ -18,6 +18,7 @@ from on_host import (
     replacement,
     shipped,
     surroundings,
+    timers,
 )
 from on_host.certificates import given, served
 from on_host.configuration import answered, outline
@@ -86,7 +87,10 @@ def logs() -> LogsAnswer:
     """The last lines that nginx and the application logged, without secrets."""
     for file in with_todays_text(current_record()["files"]):
         hide_also(environment(file["text"]).values())
-    text = logfiles.last(LOOK_ORDERS.get("count", 20), ORDERS["units"])
+    units = list(ORDERS["units"])
+    for timer in current_record()["units"].get(timers.SERVICE, ()):
+        units.append(timers.service_of(timer))
+    text = logfiles.last(LOOK_ORDERS.get("count", 20), units)
     return {"text": hide(text)}
 
 
@@ -147,6 +151,7 @@ def held() -> HeldAnswer:
         "replaced": replacement.in_words(),
         "origins": answered.origins_of(current_id()),
         "certificate": given.look(),
+        "timers": timers.look(current_record()),
     }
 
 

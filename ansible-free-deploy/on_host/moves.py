@@ -19,7 +19,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import name_checks, places, two_phase
+from on_host import name_checks, places, timers, two_phase
 from on_host.claims import (
     MOVE,
     data_of,
@@ -147,20 +147,26 @@ def without_application(generation: Path) -> Path:
     shutil.copytree(str(generation), str(copy), symlinks=True)
     record: GenerationRecord = json.loads((copy / "generation.json").read_text())
     record["id"] = copy.name
-    for unit in take_out_gunicorn(record):
+    for unit in take_out_application(record):
         (copy / unit).unlink()
     write_durably(copy / "generation.json", json.dumps(record).encode())
     sync(copy.parent)
     return copy
 
 
-def take_out_gunicorn(record: GenerationRecord) -> list[str]:
-    """Take what gunicorn runs by out of the record of a generation: the paths of these files."""
-    gone = [f"systemd/{unit}" for unit in record["units"].get("gunicorn", ())]
+def take_out_application(record: GenerationRecord) -> list[str]:
+    """Take what the application runs by, timers included, out of the record of a generation: the
+    paths of these files."""
+    units = list(record["units"].get("gunicorn", ()))
+    for timer in record["units"].get(timers.SERVICE, ()):
+        units += [timer, timers.service_of(timer)]
+    gone = [f"systemd/{unit}" for unit in units]
     record["files"] = [file for file in record["files"] if file["path"] not in gone]
     record["links"] = [link for link in record["links"] if link["target"] not in gone]
-    record["units"] = {name: own for name, own in record["units"].items() if name != "gunicorn"}
-    record["fingerprints"].pop("gunicorn", None)
+    taken = ("gunicorn", timers.SERVICE)
+    record["units"] = {name: own for name, own in record["units"].items() if name not in taken}
+    for service in taken:
+        record["fingerprints"].pop(service, None)
     return gone
 
 

@@ -36,7 +36,7 @@ from rollout.certificates.errors import PairError
 from rollout.change import ChangeError
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs
-from rollout.render import render
+from rollout.render import render, timers
 from rollout.render.generation import Generation
 from rollout.secret_values import SecretsError
 from rollout.stacks import ROOT
@@ -102,8 +102,17 @@ def orders(contract: Contract, role: str) -> Orders:
         "who": who(),
         "commit": commit(),
         "wait_s": WAIT_S,
-        "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
+        "units": units(contract, role),
     }
+
+
+def units(contract: Contract, role: str) -> list[str]:
+    """The units that run on a host of `role`."""
+    application = contract.application
+    found = [unit.format(app=application.name) for unit in UNITS[role]]
+    if role == "backend":
+        found += timers.units(application).get(timers.SERVICE, ())
+    return found
 
 
 def payload(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.core.contract import Contract
 from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, StatusAnswer
-from rollout import report
+from rollout import report, timer_report
 from rollout.config_rollback import leads_to
 from rollout.deploy import WHAT, Outcome, has_changed
 from rollout.move import words
@@ -188,6 +188,11 @@ def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     header = ("host", "address", "generation", "release", "commit", "units", "state")
     rows = [_status_row(outcome) for outcome in outcomes]
     table = report.table(header, rows)
+    timers: list[Row] = []
+    for outcome in outcomes:
+        timers += timer_report.rows(outcome.host.name, outcome.result.get("timers", {}))
+    if timers:
+        table = "\n".join([table, "", report.table(timer_report.HEADINGS, timers)])
     found = found_certificates(outcomes)
     if not found:
         return table
@@ -262,7 +267,8 @@ def _problems(outcome: Outcome[StatusAnswer]) -> list[str]:
     changed = _release_changed(result.get("release_changed", []), _release(result))
     certificate = _certificate(outcome)
     old = certificate.problem if certificate else ""
-    texts = [_configuration(result), changed, _to_ship(result), old]
+    failed = timer_report.problem(result.get("timers", {}))
+    texts = [_configuration(result), changed, _to_ship(result), old, failed]
     return [text for text in texts if text]
 
 

@@ -13,7 +13,8 @@ ALLOW_ALL = ("*",)
 
 @dataclass(frozen=True)
 class Application:
-    """What runs on the backend; `env` holds plain values only, never a secret."""
+    """What runs on the backend; `env` holds plain values only, never a secret. `timers` are
+    commands by name: what to `run`, and `at` what time."""
 
     name: str
     wsgi: str
@@ -26,6 +27,7 @@ class Application:
     timeout_s: int = KEYS["timeout_s"].default
     workers: int = KEYS["workers"].default
     threads: int = KEYS["threads"].default
+    timers: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Settings:
     threads: int
     env: dict[str, str]
     backup: dict[str, str]
+    timers: dict[str, dict[str, str]]
     extra_origins: tuple[Origin, ...]
     allowed_patterns: tuple[OriginPattern, ...]
     app_origins: tuple[str, ...]

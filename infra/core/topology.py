@@ -172,6 +172,7 @@ def _part(settings: Settings, part: str) -> dict[str, Any]:
 def _application(settings: Settings) -> Application:
     fields = _part(settings, "application")
     fields["env"] = dict(settings.env)
+    fields["timers"] = dict(settings.timers)
     return Application(**fields)
 
 

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from on_host import places
+from on_host import places, timers
 from on_host.certificates import versions
 from on_host.confined import Confined, Ended
 from on_host.files import point
@@ -39,6 +39,7 @@ def validate(
     if "gunicorn" in generation["fingerprints"]:
         step("check-django", "checks the project with the staged settings")
         check_django(staged, code)
+        timers.check(staged, code)
     step("check-nginx", "tests nginx on the staged tree")
     check_nginx(generation, pair)
 

@@ -101,9 +101,10 @@ def stale(generation: GenerationHead) -> dict[str, str]:
             reason = reason_of(wanted[service])
             if reason:
                 reasons[service] = reason
-    for unit in generation["units"].get("renewal", ()):
-        if activity(unit) != "active":
-            reasons["renewal"] = restart_reasons.NOT_RUNNING
+    for name in ("renewal", "timers"):
+        for unit in generation["units"].get(name, ()):
+            if activity(unit) != "active":
+                reasons[name] = restart_reasons.NOT_RUNNING
     return reasons
 
 

@@ -14,6 +14,7 @@ from on_host.configuration.state import (
     KEPT,
     by_activation,
     current_id,
+    current_record,
     old_secrets,
     record_of,
     records,
@@ -97,17 +98,19 @@ def switch(generation: GenerationHead) -> None:
 
     One rename does it: new links point below `current`, so they come into effect with it.
     """
+    ended = dropped(generation)
     old_units = units_of(places.CONFIGURATION)
     new_units = units_of(places.GENERATIONS / str(generation["id"]))
     step("switch", f"switches to generation {generation['id']}")
     point(places.CONFIGURATION, f"generations/{generation['id']}")
     step("link", "links the files to their places")
     links_changed = place_links(generation)
-    for place in generation["absent"]:
+    for place in [*generation["absent"], *ended]:
         if os.path.lexists(place):
             if place.endswith(".timer"):  # else it goes on until the next boot
                 run("systemctl", "stop", Path(place).name)
             Path(place).unlink()
+    stop_commands(ended)
     # It takes systemd longer than everything else here, so only where it is necessary.
     if links_changed or old_units != new_units:
         systemctl("daemon-reload")
@@ -115,6 +118,26 @@ def switch(generation: GenerationHead) -> None:
     # generation; `enable` would make links to this one generation.
     if not os.path.lexists(NGINX_ENABLED):
         systemctl("enable", "-q", "nginx.service")
+
+
+def dropped(generation: GenerationHead) -> list[str]:
+    """The places of links of the current generation that this one says nothing of, as those of a
+    timer that the config has no more."""
+    mentioned = {link["place"] for link in generation["links"]} | set(generation["absent"])
+    found = []
+    for link in current_record()["links"]:
+        place = link["place"]
+        target = str(places.CONFIGURATION / link["target"])
+        if place not in mentioned and link_of(place) == target:
+            found.append(place)
+    return found
+
+
+def stop_commands(ended: Sequence[str]) -> None:
+    """End what the timers at these places have started: it belongs to no generation any more."""
+    timers = {Path(place).stem for place in ended if place.endswith(".timer")}
+    for name in sorted(timers):
+        run("systemctl", "stop", f"{name}.service")
 
 
 def place_links(generation: GenerationHead) -> bool:
@@ -137,6 +160,7 @@ def write_journal(
     """
     touched = [link["place"] for link in generation["links"]]
     touched += generation["absent"]
+    touched += dropped(generation)
     back = current_id()
     links = {place: link_of(place) for place in touched}
     links[str(places.CONFIGURATION)] = f"generations/{back}" if back else None
@@ -246,12 +270,23 @@ def settle_configuration(way: Journal) -> None:
     systemctl("daemon-reload")
     old = record_of(current_id())
     if old is not None:
+        stop_new_timers(way, old)
         restart(old, stale(old), "back")
         store.settle()
         return
     for units in way["units"].values():
         run("systemctl", "disable", "--now", *units)
     run("systemctl", "restart", "nginx.service")
+
+
+def stop_new_timers(way: Journal, old: GenerationHead) -> None:
+    """Stop the timers that only the rolled back generation has: their files are gone, and systemd
+    would go on with what it has read."""
+    for name, units in way["units"].items():
+        kept = old["units"].get(name, ())
+        for unit in units:
+            if unit.endswith(".timer") and unit not in kept:
+                run("systemctl", "stop", unit)
 
 
 def prune() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.core.contract import Contract, Host
 from infra.core.topology import ROLES
-from rollout.render import django, frontend, nginx, places, renewal, units
+from rollout.render import django, frontend, nginx, places, renewal, timers, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble
 
@@ -54,10 +54,15 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
         files=[
             *django.files(contract, host, secrets),
             *units.gunicorn_files(application),
+            *timers.files(application),
             *nginx.files(contract),
         ],
-        links=[*units.gunicorn_links(application), *nginx.links()],
-        services=units.names("backend", contract),
+        links=[
+            *units.gunicorn_links(application),
+            *timers.links(application),
+            *nginx.links(),
+        ],
+        services={**units.names("backend", contract), **timers.units(application)},
     )
 
 

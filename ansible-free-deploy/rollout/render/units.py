@@ -162,19 +162,24 @@ def _gunicorn_service(application: Application) -> str:
     )
 
 
-def _manage(application: Application) -> str:
-    """The command that runs `manage.py` as the service runs: the lines of its unit that say as whom
-    and within what."""
+def as_the_service(application: Application) -> list[str]:
+    """The lines of the service's unit that say as whom it runs, where, and within what."""
     unit = _gunicorn_service(application)
     given = [
         line
         for line in unit.splitlines()
         if line.startswith(("EnvironmentFile=", "WorkingDirectory="))
     ]
+    return [*given, *limits(unit)]
+
+
+def _manage(application: Application) -> str:
+    """The command that runs `manage.py` as the service runs."""
+    lines = "".join(f"    {line!r},\n" for line in as_the_service(application))
     return fill(
         "manage",
         release=repr(places.release(application.name)),
-        properties="[\n" + "".join(f"    {line!r},\n" for line in [*given, *limits(unit)]) + "]",
+        properties=f"[\n{lines}]",
         module=places.SETTINGS_MODULE,
     )
 

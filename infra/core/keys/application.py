@@ -215,4 +215,18 @@ KEYS = (
             "backup."
         ),
     ),
+    Key(
+        name="timers",
+        type="object",
+        default={},
+        rule=values.timers,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="application.timers",
+        description=(
+            "Commands that run by themselves, by name: {nightly: {run: manage.py clearsessions, "
+            "at: daily}}. `run` starts with manage.py, a program that the requirements install, or"
+            " an absolute path, and runs as the service does; `at` is a calendar event of "
+            "systemd's (daily, Mon..Fri 03:30), in the host's time zone."
+        ),
+    ),
 )

@@ -7,7 +7,7 @@ import re
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
-from infra.core import rules, variables
+from infra.core import commands, rules, variables
 from infra.core.rules import quote
 from infra.core.serials import Serials
 
@@ -52,6 +52,40 @@ def environment(text: Any) -> dict[str, str]:
         if problem:
             raise ValueError(f"the value of {name} {problem}")
     return dict(items)
+
+
+_TIMER = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?", re.ASCII)
+# systemd.time(7), "Calendar events"; the host's systemd has the last word.
+_CALENDAR = re.compile(r"[A-Za-z0-9*,./:~ _+-]{1,200}", re.ASCII)
+
+
+def timers(text: Any) -> dict[str, dict[str, str]]:
+    """Commands that run at times of their own, by name: what to `run`, and `at` what time."""
+    return valid_timers(_decode(text, dict, "a map of NAME: {run: COMMAND, at: TIME}"))
+
+
+def valid_timers(items: dict[Any, Any]) -> dict[str, dict[str, str]]:
+    """The same, from JSON types. Raises ValueError for the first one that is wrong."""
+    for name, timer in items.items():
+        if not isinstance(name, str) or not _TIMER.fullmatch(name):
+            raise ValueError(
+                f"{quote(name)} is not a timer's name: up to 30 of a-z, 0-9 and -, a letter first"
+            )
+        if not isinstance(timer, dict) or set(timer) != {"run", "at"}:
+            raise ValueError(f"{name} is {quote(timer)}; write it like {_TIMER_EXAMPLE}")
+        try:
+            commands.words(timer["run"])
+        except ValueError as problem:
+            raise ValueError(f"{name}: {problem}") from None
+        if not isinstance(timer["at"], str) or not _CALENDAR.fullmatch(timer["at"]):
+            raise ValueError(
+                f"{name}: {quote(timer['at'])} is not a time; write it like daily, or like"
+                " Mon..Fri 03:30 (systemd.time(7), calendar events)"
+            )
+    return {name: dict(timer) for name, timer in items.items()}
+
+
+_TIMER_EXAMPLE = "{run: manage.py clearsessions, at: daily}"
 
 
 def serials(text: Any) -> dict[str, str]:
