@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from infra.core import commands
 from infra.core.keys import values
+from on_host import claims, places, restoring
 from on_host import timers as on_host_timers
 from on_host.answers import TimerState
 from rollout import timer_report
@@ -218,3 +219,28 @@ def test_timers_are_in_the_contract_as_in_the_config() -> None:
     contract = with_timers(nightly=NIGHTLY)
     assert dataclasses.asdict(contract.application)["timers"] == {"nightly": NIGHTLY}
     assert type(contract).from_json(contract.to_json()) == contract
+
+
+def test_timers_go_on_after_a_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore stops all that writes, and starts the timers again once workers are up."""
+    started: list[str] = []
+
+    def run(*words: str) -> None:
+        started.append(" ".join(words))
+
+    units = ["shop-nightly.timer", "shop-nightly.service", "shop.socket", "shop.service"]
+    monkeypatch.setattr(restoring, "run", run)
+    monkeypatch.setattr(claims, "units_of", lambda _: units)
+    monkeypatch.setattr(places, "app", lambda: "shop")
+    monkeypatch.setattr(restoring, "restart_service", lambda: started.append("gunicorn"))
+    monkeypatch.setattr(restoring, "await_workers", lambda: started.append("workers"))
+    restoring.stop()
+    assert started == [f"systemctl stop {unit}" for unit in units]
+    started.clear()
+    restoring.start()
+    assert started == [
+        "systemctl start shop.socket",
+        "gunicorn",
+        "workers",
+        "systemctl start shop-nightly.timer",
+    ]

@@ -142,16 +142,20 @@ def refuse_mount_point() -> None:
 
 
 def stop() -> None:
-    """Stop the application: its socket first, which would start it again."""
+    """Stop the application and its timers: its socket first, which would start it again."""
     for unit in claims.units_of(places.app()):
         run("systemctl", "stop", unit)
 
 
 def start() -> None:
-    """Start the application and wait for its workers. Raises Failed where they don't come up."""
+    """Start the application, wait for its workers, and start its timers. Raises Failed where the
+    workers don't come up."""
     run("systemctl", "start", f"{places.app()}.socket")
     restart_service()
     await_workers()
+    for unit in claims.units_of(places.app()):
+        if unit.endswith(".timer"):
+            run("systemctl", "start", unit)
 
 
 def has_exchanged() -> bool:

@@ -42,11 +42,13 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Path]) -> Iterator[Stack]:
-    """A pair whose backups are encrypted, with a user and an upload."""
+    """A pair whose backups are encrypted, with a user, an upload and a timer, which is there again
+    after a restore."""
     public = new_key(keys["own"])
     new_key(keys["wrong"])
     kit = Kit(tmp_path_factory.mktemp("backup") / "home")
-    with Stack.of(kit, backup={"key": public}) as made:
+    nightly = {"run": "manage.py check", "at": "daily"}
+    with Stack.of(kit, backup={"key": public}, timers={"nightly": nightly}) as made:
         made.fab("up", "--engine", "embedded")
         fill(made)
         yield made
