@@ -8,6 +8,7 @@ stays exact.
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import sys
@@ -15,9 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from infra.core.terminal import harmless as harmless
+
+if TYPE_CHECKING:
+    from on_host.events import DataEvent, StepEvent
 
 _lock = threading.Lock()
 _silent = False
@@ -47,6 +51,20 @@ def step(who: str, text: str) -> None:
     """Print what `who` (a host or a part of the work) does; `text` is in the present tense."""
     if not _silent:
         line(f"  {who:<12} {text}")
+
+
+def following(
+    who: str, take: Callable[[bytes], None] = lambda data: None
+) -> Callable[[StepEvent | DataEvent], None]:
+    """What shows the steps that a host reports, and gives `take` the data that it sends."""
+
+    def on_event(event: StepEvent | DataEvent) -> None:
+        if "data" in event:
+            take(base64.b64decode(event["data"]))
+        else:
+            step(who, event["text"])
+
+    return on_event
 
 
 @contextmanager

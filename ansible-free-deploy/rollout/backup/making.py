@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
@@ -16,7 +15,6 @@ from infra.core.contract import Contract, Host
 from infra.core.settings import Settings
 from on_host import protocol
 from on_host.answers import BackupAnswer
-from on_host.events import DataEvent, StepEvent
 from on_host.protocol import BackupOrders
 from rollout import access, deploy, hosts, report
 from rollout.backup import age, names
@@ -76,7 +74,9 @@ def make(contract: Contract, key: str, folder: Path) -> Made:
     }
 
     def send(take: Take) -> BackupAnswer:
-        return _ask(contract, host, orders, take)
+        with hosts.session(host, access.identity(contract)) as session:
+            on_event = report.following(host.name, take)
+            return session.ask(protocol.BACKUP, orders, on_event=on_event)
 
     return keep(place, key, send)
 
@@ -86,22 +86,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise UseError(f"{folder} can't be a folder of backups: {problem.strerror}") from None
-
-
-def _ask(
-    contract: Contract,
-    host: Host,
-    orders: BackupOrders,
-    take: Take,
-) -> BackupAnswer:
-    def on_event(event: StepEvent | DataEvent) -> None:
-        if "data" in event:
-            take(base64.b64decode(event["data"]))
-        else:
-            report.step(host.name, event["text"])
-
-    with hosts.session(host, access.identity(contract)) as session:
-        return session.ask(protocol.BACKUP, orders, on_event=on_event)
 
 
 def keep(place: Path, key: str, send: Callable[[Take], BackupAnswer]) -> Made:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from infra.core.contract import Contract, Host
+from infra.core.contract import Contract
 from infra.core.settings import Settings
 from on_host import protocol
 from on_host.as_user.archive import FACTS, FORMAT
-from on_host.events import DataEvent, StepEvent
 from on_host.protocol import RestoreOrders
 from rollout import access, change, deploy, hosts, question, report
 from rollout.backup import age, names
@@ -170,7 +168,7 @@ def restore(
         "digest": facts.digest,
         "keeps_key": is_foreign(facts, contract.application.name, contract.environment),
     }
-    say = _sayer(host)
+    say = report.following(host.name)
     with hosts.session(host, access.identity(contract)) as session:
         with age.opened(path, identity) as stream:
             staged = session.ask(
@@ -187,14 +185,6 @@ def restore(
         )
     counted: dict[str, Any] = staged["counted"]
     return counted
-
-
-def _sayer(host: Host) -> Callable[[StepEvent | DataEvent], None]:
-    def say(event: StepEvent | DataEvent) -> None:
-        if "text" in event:
-            report.step(host.name, event["text"])
-
-    return say
 
 
 def require_identity(identity: str | None) -> Path:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
 from infra.core.contract import Contract, Host
 from on_host import protocol
-from on_host.events import DataEvent, StepEvent
 from on_host.protocol import ReplacementDetails, ReplacementOrders, Verb
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.host_errors import HostError
@@ -39,13 +37,6 @@ class Remote:
         orders: ReplacementDetails | None = None,
     ) -> A:
         """One action's result; what it copies off is given to `take`. Raises HostError."""
-
-        def on_event(event: StepEvent | DataEvent) -> None:
-            if "data" in event:
-                take(base64.b64decode(event["data"]))
-            else:
-                report.step(self.host.name, event["text"])
-
         given: ReplacementOrders = {
             "app": self.contract.application.name,
             "who": deploy.who(),
@@ -60,7 +51,7 @@ class Remote:
                     verb,
                     sent,
                     blob=blob,
-                    on_event=on_event,
+                    on_event=report.following(self.host.name, take),
                 )
             except OSError as problem:  # of the copy, on this side
                 raise HostError(
