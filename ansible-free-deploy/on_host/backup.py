@@ -9,15 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, TextIO  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING
 
 from on_host import places, replacement
 from on_host.as_user import text
 from on_host.as_user.archive import FORMAT
 from on_host.data_copy import LIMIT_S, Sender, must, summary
 from on_host.disk import trouble
-from on_host.files import private_folder
+from on_host.lock import held
 from on_host.orders import BACKUP_ORDERS
 from on_host.runtime import Failed, step
 from on_host.user import apart
@@ -29,19 +28,6 @@ if TYPE_CHECKING:
 IN_USE = places.RUN / "data.lock"  # shared by those who read the data, alone by who exchanges it
 
 
-@contextmanager
-def data_lock(how: int, refusal: str) -> Iterator[TextIO]:
-    """Hold the lock on the data folder. Raises Failed with `refusal` where that is not possible
-    now."""
-    private_folder(IN_USE.parent)
-    with IN_USE.open("a") as handle:
-        try:
-            fcntl.flock(handle, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failed(refusal) from None
-        yield handle
-
-
 def backup() -> BackupAnswer:
     """Send the data, at most `most` bytes. Raises Failed where there is none, or where somebody is
     exchanging it."""
@@ -49,7 +35,7 @@ def backup() -> BackupAnswer:
         raise Failed(f"there is no data of {places.app()} here yet; run `fab ship` first")
     if replacement.read().get("state") == replacement.RESTORING:
         raise Failed("the data of this host is not whole yet: finish `fab replace` first")
-    with data_lock(fcntl.LOCK_SH, "a `fab restore` is under way here; run this again after it"):
+    with held(IN_USE, fcntl.LOCK_SH, "a `fab restore` is under way here; run this again after it"):
         return _send()
 
 

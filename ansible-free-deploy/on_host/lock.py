@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import TextIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Iterator, TextIO  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places
 from on_host.files import private_folder
 from on_host.orders import ORDERS
 from on_host.runtime import SILENCE_S, Failed, note, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCK = places.RUN / "lock"  # one for ship and deploy: they exclude each other
 
@@ -31,6 +35,19 @@ def try_lock() -> TextIO | None:
     )
     handle.flush()
     return handle
+
+
+@contextmanager
+def held(place: Path, how: int, refusal: str) -> Iterator[None]:
+    """Hold another lock than the host's one, as flock's `how` says. Raises Failed with `refusal`
+    where that is not possible now."""
+    private_folder(place.parent)
+    with place.open("a") as handle:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failed(refusal) from None
+        yield
 
 
 def verb() -> str:

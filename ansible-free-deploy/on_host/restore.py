@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Callable, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import audit, handover, journal, places, replacement, restoring
-from on_host.backup import data_lock
+from on_host.backup import IN_USE
 from on_host.configuration.state import current_id, stored
 from on_host.confined import LONG_LIMIT_S
 from on_host.data_copy import LIMIT_S, must, received, summary
 from on_host.disk import trouble
 from on_host.envfile import environment
-from on_host.files import private_folder
-from on_host.lock import take_lock
+from on_host.lock import held, take_lock
 from on_host.moves import nobody_works_as
 from on_host.orders import ORDERS, RESTORE_ORDERS, Json
 from on_host.probe import probe
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
 STAGING = places.RUN / "restore.lock"
 UNCHANGED = "nothing was changed here"
+_ANOTHER = "another `fab restore` is under way here"
 
 
 # ----------------------------------------------------------------------------------- the first part
@@ -44,7 +43,8 @@ UNCHANGED = "nothing was changed here"
 
 def stage() -> StagedAnswer:
     """Restore what the operator sends into the scratch folder and compare it."""
-    with _alone(), data_lock(fcntl.LOCK_SH, "another `fab restore` is under way here"):
+    alone = held(STAGING, fcntl.LOCK_EX, f"{_ANOTHER}; run this after it")
+    with alone, held(IN_USE, fcntl.LOCK_SH, _ANOTHER):
         with take_lock():
             _refuse()
             restoring.settle()
@@ -59,17 +59,6 @@ def stage() -> StagedAnswer:
             raise
         restoring.write(RESTORE_ORDERS["restore"], restoring.STAGED)
     return {"counted": counted}
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    private_folder(STAGING.parent)
-    with STAGING.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failed("another `fab restore` is under way here; run this after it") from None
-        yield
 
 
 def _refuse() -> None:
@@ -110,7 +99,7 @@ def switch() -> RestoredAnswer:
     if (mark.get("state"), mark.get("id")) != (restoring.STAGED, RESTORE_ORDERS["restore"]):
         raise Failed(f"another `fab restore` came first, and {UNCHANGED}; run this again")
     refusal = f"a backup is being made here, and {UNCHANGED}; run this again after it"
-    with data_lock(fcntl.LOCK_EX, refusal):
+    with held(IN_USE, fcntl.LOCK_EX, refusal):
         try:
             _migrate()
         except Failed:
