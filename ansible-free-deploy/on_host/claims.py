@@ -18,7 +18,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import places
+from on_host import places, timers
 from on_host.files import sync, write_durably
 from on_host.orders import ORDERS
 
@@ -72,7 +72,7 @@ def units_of(app: str) -> list[str]:
     units = []
     for place in sorted((places.ROOT / UNIT_FOLDERS[0]).glob(f"{app}-*.timer")):
         if leads_to_the_kit(place):
-            units += [place.name, f"{place.stem}.service"]
+            units += [place.name, timers.service_of(place.name)]
     return [*units, f"{app}.socket", f"{app}.service"]
 
 

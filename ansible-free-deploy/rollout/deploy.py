@@ -111,7 +111,8 @@ def units(contract: Contract, role: str) -> list[str]:
     application = contract.application
     found = [unit.format(app=application.name) for unit in UNITS[role]]
     if role == "backend":
-        found += timers.units(application).get(timers.SERVICE, ())
+        for own in timers.units(application).values():
+            found += own
     return found
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import places, restart_reasons, seal
+from on_host import places, restart_reasons, seal, timers
 from on_host.activation import activation_number
 from on_host.envfile import environment
 from on_host.files import group_of, link_of
@@ -101,7 +101,7 @@ def stale(generation: GenerationHead) -> dict[str, str]:
             reason = reason_of(wanted[service])
             if reason:
                 reasons[service] = reason
-    for name in ("renewal", "timers"):
+    for name in ("renewal", timers.SERVICE):
         for unit in generation["units"].get(name, ()):
             if activity(unit) != "active":
                 reasons[name] = restart_reasons.NOT_RUNNING

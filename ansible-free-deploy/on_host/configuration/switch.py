@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import journal, places
+from on_host import journal, places, timers
 from on_host.certificates import store
 from on_host.configuration.state import (
     KEPT,
@@ -135,9 +135,9 @@ def dropped(generation: GenerationHead) -> list[str]:
 
 def stop_commands(ended: Sequence[str]) -> None:
     """End what the timers at these places have started: it belongs to no generation any more."""
-    timers = {Path(place).stem for place in ended if place.endswith(".timer")}
-    for name in sorted(timers):
-        run("systemctl", "stop", f"{name}.service")
+    names = {Path(place).name for place in ended if place.endswith(".timer")}
+    for name in sorted(names):
+        run("systemctl", "stop", timers.service_of(name))
 
 
 def place_links(generation: GenerationHead) -> bool:

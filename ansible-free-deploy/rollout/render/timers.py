@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 from infra.core import commands
 from infra.core.contract import Application
+from on_host.timers import SERVICE, service_of
 from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
 from rollout.render.units import as_the_service, stop_timeout
-
-SERVICE = "timers"  # as a service of a generation
 
 
 def files(application: Application) -> tuple[File, ...]:
@@ -31,8 +30,7 @@ def links(application: Application) -> tuple[Link, ...]:
     """As `units.nginx_links`, for these units."""
     found: list[Link] = []
     for timer in units(application).get(SERVICE, ()):
-        service = timer.removesuffix(".timer") + ".service"
-        for unit in (service, timer):
+        for unit in (service_of(timer), timer):
             found.append(Link(f"/etc/systemd/system/{unit}", f"systemd/{unit}"))
         wanted = f"/etc/systemd/system/timers.target.wants/{timer}"
         found.append(Link(wanted, f"systemd/{timer}"))
