@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from on_host.answers import TimerState
+from rollout import report
 
 HEADINGS = ("timer", "host", "last run", "result", "next run")
 _WORDS = {
@@ -45,7 +46,7 @@ def _last(state: TimerState) -> str:
         return "now"
     if not state["ended"]:
         return "none since the host started"
-    return datetime.fromtimestamp(state["ended"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return report.moment(datetime.fromtimestamp(state["ended"], UTC))
 
 
 def _next(state: TimerState) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from infra.core.home import cache_folder, locked
 from infra.core.https import LETS_ENCRYPT
 from infra.core.origins.suffixes import public_suffixes
+from rollout import report
 
 HOUR_S, WEEK_S = 3600, 7 * 86_400
 PER_SET = 5  # certificates for exactly the same names, in a week; renewals count
@@ -106,7 +107,7 @@ def registered_domain(name: str) -> str:
 
 def time_of(at: float) -> str:
     """A time in UTC, for people."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return report.moment(datetime.fromtimestamp(at, UTC))
 
 
 # ------------------------------------------------------------------------------ what was asked here

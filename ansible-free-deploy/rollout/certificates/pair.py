@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_address
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from rollout import report
 from rollout.certificates.age import Age, State
 from rollout.certificates.errors import PairError
 
@@ -363,9 +364,9 @@ def _times(certificates: Certificates, now: datetime) -> Problems:
         which = "" if number == 1 else f"certificate {number} ({_subject(certificate)}) "
         state = age_of(certificate, now).state
         if state is State.EXPIRED:
-            yield f"{which}expired on {_moment(certificate.not_valid_after_utc)}; {_NEW}"
+            yield f"{which}expired on {report.moment(certificate.not_valid_after_utc)}; {_NEW}"
         elif state is State.EARLY:
-            begins = _moment(certificate.not_valid_before_utc)
+            begins = report.moment(certificate.not_valid_before_utc)
             yield f"{which}not valid before {begins}; wait, or correct this computer's clock"
 
 
@@ -374,7 +375,3 @@ _NEW = "get a new certificate"
 
 def _subject(certificate: x509.Certificate) -> str:
     return repr(common_name(certificate.subject))
-
-
-def _moment(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

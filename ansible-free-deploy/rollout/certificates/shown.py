@@ -132,7 +132,7 @@ def notes(found: Sequence[Shown], *, problems: bool = False) -> list[str]:
 def _row(one: Shown) -> tuple[str, ...]:
     if one.certificate is None or one.age is None:
         return (one.host, "none", "", "", "", one.served)
-    until = one.certificate.not_valid_after_utc.strftime("%Y-%m-%d %H:%M UTC")
+    until = report.moment(one.certificate.not_valid_after_utc)
     names = ", ".join(names_of(one.certificate))
     issuer = common_name(one.certificate.issuer)
     return (one.host, names, issuer, until, one.age.text, one.served)

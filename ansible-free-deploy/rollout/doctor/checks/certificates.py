@@ -5,13 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, cast
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from on_host.answers import HostState
+from rollout import report
 from rollout.certificates.age import State
 from rollout.certificates.pair import age_of, common_name, names_of, uncovered
 from rollout.doctor import handshake
@@ -119,12 +119,12 @@ def _problem(served: Served) -> tuple[Code, str]:
         return Code.CERTIFICATE_WRONG_NAME, f"its certificate is for {names}"
     age = age_of(leaf, found.at)
     if age.state is State.EXPIRED:
-        when = _day(leaf.not_valid_after_utc)
+        when = report.moment(leaf.not_valid_after_utc)
         return Code.CERTIFICATE_EXPIRED, f"its certificate {age.text}, on {when}"
     if found.code == handshake.EXPIRED:
         return Code.CERTIFICATE_EXPIRED, "an issuer of its certificate has expired"
     if age.state is State.EARLY:
-        when = _day(leaf.not_valid_before_utc)
+        when = report.moment(leaf.not_valid_before_utc)
         return Code.CERTIFICATE_NOT_YET_VALID, f"its certificate is valid from {when} on"
     return _of_trust(served, leaf)
 
@@ -201,10 +201,6 @@ def _finding(
     )
 
 
-def _day(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M UTC")
-
-
 # ---------------------------------------------------------------------------------- what hosts have
 
 
@@ -240,7 +236,7 @@ def _of_host(observed: Observations, host: HostReport) -> Iterator[Finding]:
 
 
 def _end(der: bytes) -> str:
-    return _day(x509.load_der_x509_certificate(der).not_valid_after_utc)
+    return report.moment(x509.load_der_x509_certificate(der).not_valid_after_utc)
 
 
 # -------------------------------------------------------------------------- what is likely to break
