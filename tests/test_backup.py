@@ -23,6 +23,7 @@ from on_host.answers import BackupAnswer
 from on_host.data_copy import summary
 from rollout.backup import age, making, names, places, restoring
 from rollout.backup.errors import BackupError, UseError
+from tests.support.age_keys import new_key
 from tests.test_settings import GOOD
 
 MADE = "20261201T031236Z"
@@ -33,16 +34,6 @@ FACTS: dict[str, object] = {
     "format": 1,
     "release": "ab",
 }
-
-
-def new_key(place: Path) -> str:
-    """A private key in a file; its public key."""
-    done = subprocess.run(
-        ["age-keygen", "-o", str(place)], capture_output=True, text=True, check=True
-    )
-    found = re.search(r"age1\w+", done.stderr)
-    assert found
-    return found[0]
 
 
 @pytest.fixture

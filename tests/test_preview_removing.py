@@ -9,20 +9,21 @@ import pytest
 
 from infra.core.errors import KitError
 from infra.core.settings import Settings
-from rollout import engines, outputs, stacks
-from rollout.previews import making, registry, sweep, template
+from rollout import engines, stacks
+from rollout.previews import registry, sweep
 from rollout.previews.attach import attach
 from rollout.previews.living import known
 from rollout.previews.making import Template
 from rollout.previews.run_records import RunRecords
 from rollout.previews.sweep import Fate, Swept
 from rollout.previews.up import Wishes
-from rollout.stacks import PROJECT, ROOT
+from rollout.stacks import PROJECT
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,
     bring_up,
     environment,
+    in_a_checkout,
     preview,
     state,
     write_state,
@@ -44,12 +45,7 @@ READ = Template(
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """The environment's backend host, which answers three previews; of two the branch is gone."""
-    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "checkout/stacks").mkdir(parents=True)
-    (tmp_path / "checkout/Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
-    for module in (stacks, outputs, making, template):
-        monkeypatch.setattr(module, "ROOT", tmp_path / "checkout")
+    in_a_checkout(tmp_path, monkeypatch)
     found = bring_up(monkeypatch, environment())
     for stack, origin in ((ONE, AT_ONE), (TWO, AT_TWO), (LIVES, AT_LIVES)):
         contract = {**preview(stack, origin).to_json(), "project": PROJECT}

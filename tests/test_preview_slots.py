@@ -14,20 +14,21 @@ from infra.core.contract import Contract, Json
 from infra.core.home import state_dir
 from infra.core.settings import Settings
 from infra.core.stackfile import stack_values
-from rollout import access, hosts, infrastructure, outputs, stacks
+from rollout import access, hosts, infrastructure, stacks
 from rollout.host_errors import HostError
-from rollout.previews import down, living, making, registry, slots, template
+from rollout.previews import down, living, registry, slots, template
 from rollout.previews.attach import attach
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
 from rollout.previews.run_records import RunRecords
 from rollout.previews.up import Wishes
-from rollout.stacks import PROJECT, ROOT
+from rollout.stacks import PROJECT
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,
     bring_up,
     environment,
+    in_a_checkout,
     preview,
     sessions,
     state,
@@ -112,12 +113,7 @@ def write(vacant: bool) -> Contract:
 
 @pytest.fixture
 def slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slot:
-    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "checkout/stacks").mkdir(parents=True)
-    (tmp_path / "checkout/Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
-    for module in (stacks, outputs, making, template):
-        monkeypatch.setattr(module, "ROOT", tmp_path / "checkout")
+    in_a_checkout(tmp_path, monkeypatch)
     other = bring_up(monkeypatch, environment())
     contract = write(vacant=False)
     ((_, host),) = contract.hosts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from rollout import deploy
 from rollout.backup import restoring
 from rollout.host_errors import HostError
 from tests.e2e.test_replace import PASSWORD, Shopper, products
+from tests.support.age_keys import new_key
 from tests.support.kit import Kit, Stack, manage
 
 pytestmark = pytest.mark.machines
@@ -22,16 +22,6 @@ cd /var/lib/shop && sudo -u shop sh -ec 'echo "one picture" > media/kept.txt'
 DATA = (
     "cd /var/lib/shop && sha256sum secret_key media/kept.txt && stat -c '%n %U %a' media secret_key"
 )
-
-
-def new_key(place: Path) -> str:
-    """A private key in a file; its public key."""
-    done = subprocess.run(
-        ["age-keygen", "-o", str(place)], capture_output=True, text=True, check=True
-    )
-    match = re.search(r"age1\w+", done.stderr)
-    assert match
-    return match[0]
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,25 @@ import pytest
 
 from infra.core.contract import Contract, Host, Json
 from infra.core.home import state_dir
-from rollout import access, hosts
+from rollout import access, hosts, outputs, stacks
 from rollout.host_errors import HostError
+from rollout.previews import making, template
 from tests.test_contract import of_a_preview
 from tests.test_render import load
 
 ENVIRONMENT = "local"
 PROJECT = "origin-kit"
+
+
+def in_a_checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work with a home, a cache and a checkout without stacks, all below `folder`."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(folder / "home"))
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(folder / "cache"))
+    checkout = folder / "checkout"
+    (checkout / "stacks").mkdir(parents=True)
+    (checkout / "Pulumi.yaml").write_text((stacks.ROOT / "Pulumi.yaml").read_text())
+    for module in (stacks, outputs, making, template):
+        monkeypatch.setattr(module, "ROOT", checkout)
 
 
 def environment(**changes: Any) -> Contract:
