@@ -256,6 +256,14 @@ def test_only_this_stacks_backups_are_its_own(tmp_path: Path) -> None:
         restoring.chosen(tmp_path, "shop", "dev")
 
 
+def test_what_is_no_folder_of_backups_is_named(tmp_path: Path) -> None:
+    """A file, or one that may not be read; a folder that is not there holds none."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UseError, match="can't be read as a folder of backups: Not a directory"):
+        names.own(tmp_path / "file", "shop", "prod")
+    assert names.own(tmp_path / "nothing", "shop", "prod") == []
+
+
 def test_a_foreign_backup_needs_a_word(backup: Path, tmp_path: Path) -> None:
     """Another stack's data is restored where it was asked for, and not in passing."""
     facts = restoring.read(backup, tmp_path / "own.key")

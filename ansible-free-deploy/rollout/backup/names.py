@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rollout.backup.errors import UseError
+
 END = ".tar.gz.age"
 FORM = "%Y%m%dT%H%M%SZ"
 # Neither an application's name nor a stack's has a dot in it.
@@ -40,12 +42,18 @@ def name_of(app: str, stack: str, made: str) -> str:
 def own(folder: Path, app: str, stack: str) -> list[Backup]:
     """The backups of this stack in a folder, the oldest first; none where there is no folder.
 
-    Raises OSError for a folder that can't be read.
+    Raises UseError for what is no folder, or can't be read.
     """
-    if not folder.exists():
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
         return []
+    except OSError as problem:
+        raise UseError(
+            f"{folder} can't be read as a folder of backups: {problem.strerror}"
+        ) from None
     found = []
-    for path in folder.iterdir():
+    for path in paths:
         match = _NAME.fullmatch(path.name)
         if match and match.group(1, 2) == (app, stack):
             found.append(Backup(match[3], path, path.stat().st_size))
